@@ -1,0 +1,1 @@
+"""Request → enriched profile: read, decide, batch, infer, blend, write back, answer."""

@@ -1,0 +1,1 @@
+"""Events → observed features: decode, fold, sink, commit."""
