@@ -5,7 +5,7 @@ feature views at apply time, the fold, the tensor schema of the models. The same
 code serves a film site and a shop; only `catalogue.json` and `items.parquet` differ.
 """
 
-import os
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Attribute(msgspec.Struct, frozen=True):
             number = float(value)
         except ValueError:
             return None
-        return None if number != number else bisect_right(self.edges, number)
+        return None if math.isnan(number) else bisect_right(self.edges, number)
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -141,11 +141,6 @@ class Items:
         return {item_id: position for position, item_id in enumerate(self.ids)}
 
 
-def catalogue_folder() -> Path:
-    """Where the catalogue lies: `$KINDLING_CATALOGUE`, or `var/data` of the working directory."""
-    return Path(os.environ.get("KINDLING_CATALOGUE") or "var/data").resolve()
-
-
 def load_catalogue(folder: Path) -> Catalogue:
     """Read `catalogue.json`.
 
@@ -157,10 +152,12 @@ def load_catalogue(folder: Path) -> Catalogue:
         return msgspec.json.decode(path.read_bytes(), type=Catalogue)
     except FileNotFoundError:
         raise CatalogueError(
-            f"{path} does not exist: load data first with `kindling data load PATH` or `kindling data simulate`"
+            f"{path} does not exist: run `kindling data load PATH` or `kindling data simulate` first"
         ) from None
     except msgspec.MsgspecError as error:
-        raise CatalogueError(f"{path}: {error}; load the data again with `kindling data load PATH`") from error
+        raise CatalogueError(
+            f"{path}: {error}; load the data again with `kindling data load PATH`"
+        ) from error
 
 
 def load_items(folder: Path, catalogue: Catalogue) -> Items:
@@ -177,5 +174,7 @@ def load_items(folder: Path, catalogue: Catalogue) -> Items:
     try:
         categories = [tuple(position[name] for name in names) for names in table["categories"]]
     except KeyError as error:
-        raise CatalogueError(f"{path}: category {error} is not in {CATALOGUE_FILE}; load the data again") from None
+        raise CatalogueError(
+            f"{path}: category {error} is not in {CATALOGUE_FILE}; load the data again"
+        ) from None
     return Items(table["item_id"], table["title"], table["text"], categories)

@@ -1,0 +1,83 @@
+"""Feature services: one contract a consumer, versioned. A change that would break one is a new version.
+
+Feast's command line reads this file alone (see `.feastignore`), so everything to apply is in its namespace.
+"""
+
+from feast import FeatureService
+
+from feature_repo.entities import item, user
+from feature_repo.sources import OWNER
+from feature_repo.views import item_activity, item_content, user_activity, user_attributes, user_augmented
+
+augmentation_input_v1 = FeatureService(
+    name="augmentation_input_v1",
+    features=[
+        user_attributes,
+        user_activity[
+            [
+                "event_count",
+                "last_event_ms",
+                "affinity",
+                "recent_items",
+                "recent_weights",
+                "recent_times_ms",
+            ]
+        ],
+    ],
+    description="The sparse profile that augmentation starts from.",
+    owner=OWNER,
+    tags={"consumer": "service"},
+)
+
+recommender_v1 = FeatureService(
+    name="recommender_v1",
+    features=[
+        user_attributes,
+        user_activity[
+            [
+                "event_count",
+                "value_count",
+                "value_sum",
+                "last_event_ms",
+                "affinity",
+                "recent_items",
+                "recent_weights",
+                "recent_times_ms",
+            ]
+        ],
+        user_augmented,
+    ],
+    description="Observed and filled features side by side: a recommender ranks from either.",
+    owner=OWNER,
+    tags={"consumer": "recommender"},
+)
+
+observed_v1 = FeatureService(
+    name="observed_v1",
+    features=[user_attributes, user_activity],
+    description="Observed features alone, for training sets that must not learn from a model's own fill.",
+    owner=OWNER,
+    tags={"consumer": "training"},
+)
+
+item_v1 = FeatureService(
+    name="item_v1",
+    features=[item_content, item_activity],
+    description="What an item is and how much it is used.",
+    owner=OWNER,
+    tags={"consumer": "recommender"},
+)
+
+DEFINITIONS = [
+    user,
+    item,
+    user_attributes,
+    user_activity,
+    user_augmented,
+    item_content,
+    item_activity,
+    augmentation_input_v1,
+    recommender_v1,
+    observed_v1,
+    item_v1,
+]

@@ -1,0 +1,86 @@
+"""The feature store of a workspace: its effective configuration, and how to apply and open it."""
+
+import importlib
+import os
+import sqlite3
+import sys
+from typing import Any
+
+import yaml
+from feast import FeatureStore
+
+from feature_repo.catalogue import load_catalogue
+from feature_repo.offline import seed_parts
+from feature_repo.workspace import Workspace
+
+# Modules whose objects depend on the workspace's catalogue, in import order.
+_DECLARATIONS = ("entities", "sources", "views", "services")
+
+
+class StoreError(RuntimeError):
+    """The feature store is not there or cannot be reached; the message says what to run."""
+
+
+def configuration(workspace: Workspace, redis: str | None = None) -> dict[str, Any]:
+    """Feast's configuration for `workspace`.
+
+    Args:
+        redis: a Redis connection string (`host:port[,password=...]`), or None for embedded SQLite.
+    """
+    online = (
+        {"type": "redis", "connection_string": redis}
+        if redis
+        else {"type": "sqlite", "path": str(workspace.online)}
+    )
+    return {
+        "project": "kindling",
+        "provider": "local",
+        # The registry is read once and refreshed by whoever serves, never within a request.
+        "registry": {"path": str(workspace.registry), "cache_ttl_seconds": 0},
+        "online_store": online,
+        "offline_store": {"type": "duckdb"},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def apply(workspace: Workspace, redis: str | None = None) -> FeatureStore:
+    """Create or update the workspace's feature store from the declarations, and return it.
+
+    Raises:
+        CatalogueError: no catalogue was loaded into the workspace.
+    """
+    load_catalogue(workspace.data)
+    workspace.offline.mkdir(parents=True, exist_ok=True)
+    path = workspace.feature_store_yaml
+    # A connection string may hold a password: readable by the owner alone.
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(configuration(workspace, redis), sort_keys=False), encoding="utf-8")
+    store = open_store(workspace)
+    store.apply(declarations(workspace))
+    for view in store.list_feature_views():
+        seed_parts(workspace, view)
+    if redis is None:
+        # WAL is a property of the file: readers never wait for the one writer.
+        with sqlite3.connect(workspace.online) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    return store
+
+
+def declarations(workspace: Workspace) -> list[Any]:
+    """All Feast objects, with the vocabulary and paths of `workspace`."""
+    os.environ["KINDLING_VAR"] = str(workspace.root)
+    for name in _DECLARATIONS:
+        sys.modules.pop(f"feature_repo.{name}", None)
+    return list(importlib.import_module("feature_repo.services").DEFINITIONS)
+
+
+def open_store(workspace: Workspace) -> FeatureStore:
+    """Open the applied store.
+
+    Raises:
+        StoreError: nothing was applied yet.
+    """
+    if not workspace.feature_store_yaml.exists():
+        raise StoreError(f"{workspace.feature_store_yaml} does not exist: run `kindling apply` first")
+    return FeatureStore(fs_yaml_file=workspace.feature_store_yaml)
