@@ -56,7 +56,7 @@ user_activity = FeatureView(
             "affinity",
             Array(Float64),
             f"Event weight by category ({len(catalogue.categories)} wide), decayed to `last_event_ms` with "
-            f"a half-life of {catalogue.half_life_days:g} days. Its shares are the same whenever it is read.",
+            f"a half-life of {catalogue.half_life_days:g} days. Its shares do not change with time.",
         ),
         feature(
             "recent_items",
