@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from feature_repo.catalogue import Catalogue, Items
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-Tensors = dict[str, npt.NDArray[np.generic]]
+Tensors = dict[str, npt.NDArray[Any]]
 
 HISTORY_LENGTH = 32
 """Events of a history that models see (H): the newest ones. Generators serve users with fewer."""
@@ -70,6 +70,51 @@ def affinity_shares(mass: Sequence[float], width: int) -> Floats:
         if total > 0:
             shares[:] = np.asarray(mass, np.float64) / total
     return shares
+
+
+class PastEvent(NamedTuple):
+    """One event of a history that has not been folded."""
+
+    item_id: str
+    type: str
+    value: float | None
+    time_ms: int
+
+
+def sparse_profile(
+    events: Sequence[PastEvent],
+    attributes: Mapping[str, str | float | None],
+    catalogue: Catalogue,
+    items: Items,
+) -> SparseProfile:
+    """The profile that folding `events` would leave. Items the catalogue does not know are left out.
+
+    An event's weight goes in equal shares to its item's categories and halves with every half-life
+    that has passed until the newest event.
+    """
+    known = [event for event in events if event.item_id in items.index]
+    if not known:
+        return SparseProfile(attributes)
+    newest_first = sorted(known, key=lambda event: event.time_ms, reverse=True)
+    weights = decay_weights(
+        [catalogue.event_weight(event.type, event.value) for event in newest_first],
+        [event.time_ms for event in newest_first],
+        newest_first[0].time_ms,
+        catalogue.half_life_days,
+    )
+    affinity = np.zeros(len(catalogue.categories))
+    for event, weight in zip(newest_first, weights, strict=True):
+        categories = items.categories[items.index[event.item_id]]
+        if categories:
+            affinity[list(categories)] += weight / len(categories)
+    recent = slice(catalogue.recent_length)
+    return SparseProfile(
+        attributes,
+        len(known),
+        affinity.tolist(),
+        [event.item_id for event in newest_first[recent]],
+        weights[recent].tolist(),
+    )
 
 
 class TensorSchema(msgspec.Struct, frozen=True, dict=True):

@@ -1,0 +1,110 @@
+"""The gRPC server: services, health and reflection on one port, drained at the end."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import grpc
+from feast import FeatureStore
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from feature_repo.catalogue import load_catalogue, load_items
+from feature_repo.workspace import Workspace
+from kindling.v1 import augment_pb2, augment_pb2_grpc
+from models.registry import Registry
+from models.session import require_runtime
+from service.read import FeastReader
+from service.servicer import AugmentServicer
+from service.swap import ActiveModel
+from service.write_back import WriteBack
+
+logger = logging.getLogger(__name__)
+
+SERVICE = augment_pb2.DESCRIPTOR.services_by_name["AugmentService"].full_name
+DRAIN_S = 5.0
+
+
+class ServerError(RuntimeError):
+    """The server cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        address: `host:port` it listens on.
+        model: the model that serves now.
+        write_back: what it has yet to write.
+    """
+
+    address: str
+    model: ActiveModel
+    write_back: WriteBack
+
+
+@contextmanager
+def running(
+    workspace: Workspace,
+    store: FeatureStore,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    threads: int = 8,
+    provider: Literal["cpu", "cuda"] = "cpu",
+) -> Iterator[Running]:
+    """Serve `workspace` until the block ends; then finish what is in flight and write what waits.
+
+    Args:
+        port: 0 takes a free one.
+        threads: requests handled at once.
+
+    Raises:
+        RuntimeProviderError: ONNX Runtime cannot run on `provider`.
+        RegistryError, BundleError: there is no model to serve with.
+        ServerError: the port is taken.
+    """
+    require_runtime(provider)
+    catalogue = load_catalogue(workspace.data)
+    items = load_items(workspace.data, catalogue)
+    model = ActiveModel(Registry(workspace.bundles), provider)
+    lock = threading.Lock()
+    reader = FeastReader(store, catalogue, lock)
+    reader.read(["warm-up"])  # opens the store's connection before a caller waits for it
+    write_back = WriteBack(store, workspace, lock)
+    server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"))
+    augment_pb2_grpc.add_AugmentServiceServicer_to_server(
+        AugmentServicer(model, items, reader, write_back), server
+    )
+    status = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(status, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        write_back.close()
+        raise ServerError(f"cannot listen on {host}:{port}: {error}; choose another with --port") from error
+    server.start()
+    model.follow()
+    for name in ("", SERVICE):
+        status.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield Running(f"{host}:{bound}", model, write_back)
+    finally:
+        status.enter_graceful_shutdown()
+        server.stop(DRAIN_S).wait()
+        model.close()
+        write_back.close()
+
+
+def wait_for_signal() -> None:
+    """Return at SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
