@@ -1,4 +1,4 @@
-"""Settings: one typed object. A command's flag wins over the environment, that over YAML, that over the default."""
+"""Settings: one typed object. A flag wins over the environment, that over YAML, that over the default."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseSettings):
-    """Everything a deployment may set. `KINDLING_<FIELD>` in the environment, `<field>:` in kindling.yaml."""
+    """All a deployment may set: `KINDLING_<FIELD>` in the environment, `<field>:` in kindling.yaml."""
 
     model_config = SettingsConfigDict(env_prefix="KINDLING_", extra="forbid", frozen=True)
 
