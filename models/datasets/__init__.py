@@ -1,0 +1,1 @@
+"""From real data or a simulator to one catalogue and one event stream."""
