@@ -1,0 +1,131 @@
+"""`kindling data`: bring real data, or a simulated shop, into the one shape that everything else reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from feature_repo.catalogue import Attribute
+from models.datasets import detect
+from models.datasets.dataset import QUARANTINE_FILE, Dataset, DatasetError
+from models.datasets.intake import Progress as Report
+from models.datasets.simulator import simulate
+
+DATA = Path("var/data")
+SHOWN_CATEGORIES = 12
+SHOWN_VALUES = 6
+
+app = typer.Typer(help="Load, simulate and look at data.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option(help="Folder to write the data set to; replaces the one there.")]
+
+
+@app.command("load")
+def load_source(
+    path: Annotated[Path, typer.Argument(help="Folder or file: RecBole, MovieLens or Amazon reviews.")],
+    out: Out = DATA,
+) -> None:
+    """Read PATH, whatever its format, and write it as one catalogue and one event stream."""
+    with _errors():
+        with _progress() as report:
+            dataset = detect.load(path, report)
+        _write(dataset, out)
+
+
+@app.command("simulate")
+def simulate_shop(
+    users: Annotated[int, typer.Option(help="How many users join in the course of time.")] = 1200,
+    items: Annotated[int, typer.Option(help="How many items are on offer.")] = 800,
+    events: Annotated[int, typer.Option(help="How many ratings are given in all.")] = 80_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
+    out: Out = DATA,
+) -> None:
+    """Invent a shop, its users and their ratings, with the truth about their tastes beside it."""
+    with _errors():
+        _write(simulate(users=users, items=items, events=events, seed=seed), out)
+
+
+@app.command("show")
+def show(
+    data: Annotated[Path, typer.Option(help="Folder of a data set that was loaded or simulated.")] = DATA,
+) -> None:
+    """Say what the data set holds, what was left out of it, and why."""
+    with _errors():
+        Console().print(_summary(Dataset.load(data), data))
+
+
+def _write(dataset: Dataset, out: Path) -> None:
+    dataset.save(out)
+    console = Console()
+    console.print(_summary(dataset, out))
+    console.print(f"Written to [bold]{out}[/bold]", highlight=False)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """A `DatasetError` ends the command with its message and exit code 2."""
+    try:
+        yield
+    except DatasetError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar for each file as it is read, in bytes; on standard error, so that output can be piped."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks = {}
+
+        def report(path: Path, read: int, size: int) -> None:
+            if path not in tasks:
+                tasks[path] = bars.add_task(path.name, total=size)
+            bars.update(tasks[path], completed=read)
+
+        yield report
+
+
+def _summary(dataset: Dataset, folder: Path) -> Table:
+    catalogue, events = dataset.catalogue, dataset.events
+    table = Table(title=f"{catalogue.name} ({folder})", show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    first, last = (events["event_time"][place].as_py() for place in (0, -1))
+    kinds = ", ".join(catalogue.event_types)
+    scale = "" if catalogue.value_range is None else " {:g} to {:g}".format(*catalogue.value_range)
+    table.add_row("users", f"{dataset.users.num_rows:,}")
+    table.add_row("items", f"{dataset.items.num_rows:,}")
+    table.add_row("events", f"{events.num_rows:,} ({kinds}{scale})")
+    table.add_row("span", f"{first:%Y-%m-%d} to {last:%Y-%m-%d}")
+    table.add_row("categories", _listed(catalogue.categories, SHOWN_CATEGORIES))
+    for attribute in catalogue.attributes:
+        table.add_row(f"attribute {attribute.name}", _vocabulary(attribute))
+    for name, reason in dataset.skipped.items():
+        table.add_row(f"skipped {name}", reason)
+    for reason, count in dataset.reasons().most_common():
+        table.add_row("quarantined", f"{count:,} rows: {reason}")
+    if dataset.quarantined:
+        table.add_row("", f"each with file and line in {folder / QUARANTINE_FILE}")
+    else:
+        table.add_row("quarantined", "nothing")
+    return table
+
+
+def _vocabulary(attribute: Attribute) -> str:
+    if attribute.kind == "category":
+        return _listed(attribute.values, SHOWN_VALUES)
+    return (
+        f"number in {attribute.width} buckets, cut at {', '.join(f'{edge:g}' for edge in attribute.edges)}"
+    )
+
+
+def _listed(names: tuple[str, ...], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)}: {', '.join(names[:most])}{more}"
