@@ -1,0 +1,47 @@
+# Everything from a bare checkout: each target first builds the virtual environment it needs, once.
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= cpu,train,redis,dev
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test lint types proto check-proto clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## create the virtual environment
+
+# uv resolves and unpacks in seconds what pip takes minutes for; the versions are those of constraints.txt.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Kindling needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(INSTALLED) ## run the whole path, on DATA=folder or on a simulated shop
+	@$(BIN)/kindling demo $(if $(DATA),--data '$(DATA)')
+
+test: lint ## lint, then run the tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED) check-proto ## ruff, mypy, import rules, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . kindling/v1/augment.proto
+
+proto: $(INSTALLED) ## generate code from the .proto files
+	$(PROTOC) --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:.
+
+check-proto: $(INSTALLED)
+	@out=$$(mktemp -d) && $(PROTOC) --python_out=$$out --grpc_python_out=$$out && \
+		diff -r -x '*.pyi' -x '*.proto' -x '__*' kindling/v1 $$out/kindling/v1 && rm -r $$out || \
+		{ echo "kindling/v1 is stale: run make proto" >&2; exit 1; }
+
+clean: ## remove the virtual environment and everything in var/
+	rm -rf $(VENV) var
