@@ -1,0 +1,47 @@
+"""Positions: where in the stream a profile stands, so that no event is folded into it twice.
+
+A source is one partition of one topic of one cluster, as a single integer: a broker that begins
+anew, or a topic of another name, is another source, and its low offsets are not mistaken for
+events already seen.
+"""
+
+from typing import NamedTuple
+from zlib import crc32
+
+from streaming.profile import Activity
+
+_PARTITION_BITS = 16
+
+
+class Position(NamedTuple):
+    """One event's place: the source and the offset in it."""
+
+    source: int
+    offset: int
+
+
+def origin(cluster_id: str, topic: str) -> int:
+    """A 32-bit tag of a topic of a cluster."""
+    return crc32(f"{cluster_id}/{topic}".encode())
+
+
+def source(origin_tag: int, partition: int) -> int:
+    """The source that `partition` is, as a non-negative 48-bit integer."""
+    return origin_tag << _PARTITION_BITS | partition
+
+
+def is_folded(activity: Activity | None, at: Position) -> bool:
+    """Whether the event at `at` is already part of `activity`."""
+    if activity is None or at.source not in activity.sources:
+        return False
+    return at.offset <= activity.offsets[activity.sources.index(at.source)]
+
+
+def advance(
+    sources: tuple[int, ...], offsets: tuple[int, ...], at: Position
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Both vectors after the event at `at`."""
+    if at.source not in sources:
+        return (*sources, at.source), (*offsets, at.offset)
+    index = sources.index(at.source)
+    return sources, (*offsets[:index], max(offsets[index], at.offset), *offsets[index + 1 :])
