@@ -13,7 +13,6 @@ import ast
 from collections import Counter
 from heapq import heappush, heappushpop
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -98,7 +97,7 @@ def find(path: Path) -> list[Path]:
     """The files of reviews that `path` is or holds, by the first readable lines of each."""
     files = [path] if path.is_file() else sorted(path.iterdir())
     named = [file for file in files if file.name.endswith(_SUFFIXES) and not file.name.startswith("meta")]
-    return [file for file in named if _has_reviews(file)]
+    return [file for file in named if file.is_file() and _has_reviews(file)]
 
 
 def load(path: Path, progress: Progress = silent) -> Dataset:
@@ -157,19 +156,20 @@ def _take_review(line: str, assembly: Assembly, described: dict[str, Description
 
 def _take_metadata(line: str, assembly: Assembly) -> None:
     try:
-        described: Any = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        described = _python_literal(line)
-    try:
-        metadata = msgspec.convert(described, Metadata)
+        metadata = msgspec.json.decode(line, type=Metadata)
     except msgspec.ValidationError as error:
         raise BadRowError(str(error)) from error
+    except msgspec.DecodeError:
+        metadata = _python_literal(line)
     assembly.add_item(metadata.asin.strip(), metadata.item())
 
 
-def _python_literal(line: str) -> Any:
+def _python_literal(line: str) -> Metadata:
     """The metadata of 2014 writes each line as a Python dict rather than as JSON."""
     try:
-        return ast.literal_eval(line)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        # Through JSON, since a Python string may hold what no encoding can: half a surrogate pair.
+        return msgspec.json.decode(msgspec.json.encode(ast.literal_eval(line)), type=Metadata)
+    except msgspec.ValidationError as error:
+        raise BadRowError(str(error)) from error
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise BadRowError("not valid JSON") from None
