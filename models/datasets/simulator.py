@@ -5,7 +5,6 @@ lies around its categories. What a user picks next follows taste and popularity 
 how they rate it follows taste, their mood and noise. Users join all through the simulated time.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,43 +15,17 @@ from feature_repo.catalogue import ITEM_SCHEMA, Attribute, Catalogue
 from models.datasets import vocabulary
 from models.datasets.assembly import EventColumns, event_table
 from models.datasets.dataset import Dataset, DatasetError, event_id, user_schema
+from models.datasets.population import Floats, Ints, Items, Users, draw_items, draw_users
 from models.datasets.themes import THEMES, describe
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 START_MS = 1_672_531_200_000  # 2023-01-01T00:00Z
 DAY_MS = 86_400_000
 DAYS = 365
 PERIODS = 8  # within a period tastes and trends stand still
-LATENT = 8
 SESSION_LENGTH = 8  # events on average
 MIN_EVENTS = 12
-ATTRIBUTES = {"region": 6, "occupation": 8, "device": 3}
-AGE_RANGE = (16, 80)
-MISSING = 0.05
-FROM_ATTRIBUTES = 0.6  # share of the variance of taste that attributes explain
 TASTE_WEIGHT = 1.6
-ZIPF_EXPONENT = 1.0
 CELLS_AT_ONCE = 4_000_000  # user-item scores held in memory at a time
-
-
-@dataclass(frozen=True)
-class _Users:
-    declared: dict[str, list[str | None] | list[float | None]]
-    taste: Floats  # [users, latent]
-    by_attributes: Floats  # [users, latent], the part of taste that attributes explain
-    drift: Floats  # [users, latent], by which taste moves from the first day to the last
-    joined: Floats  # [users], 0..1 of the simulated time
-
-
-@dataclass(frozen=True)
-class _Items:
-    category_loading: Floats  # [categories, latent]
-    categories: Ints  # [items, 2]; the second equals the first where an item has one category
-    loading: Floats  # [items, latent]
-    popularity: Floats  # [items], a logit
-    trend: Floats  # [items], added to popularity from the first day to the last
 
 
 def simulate(
@@ -69,8 +42,8 @@ def simulate(
     """
     _check(users, items, events, categories)
     rng = np.random.default_rng(seed)
-    stock = _draw_items(rng, items, categories)
-    crowd = _draw_users(rng, users)
+    stock = draw_items(rng, items, categories)
+    crowd = draw_users(rng, users)
     who, when = _draw_visits(rng, crowd, items, events)
     what = _draw_choices(rng, crowd, stock, who, when)
     ratings = _draw_ratings(rng, crowd, stock, who=who, what=what, when=when)
@@ -122,50 +95,7 @@ def _check(users: int, items: int, events: int, categories: int) -> None:
         )
 
 
-def _draw_items(rng: np.random.Generator, items: int, categories: int) -> _Items:
-    loading = rng.normal(size=(categories, LATENT))
-    loading /= np.linalg.norm(loading, axis=1, keepdims=True)
-    first = rng.permutation(np.arange(items) % categories)
-    second = np.where(rng.random(items) < 0.5, rng.integers(categories, size=items), first)
-    pairs = np.stack([first, second], axis=1)
-    own = rng.normal(scale=0.3 / np.sqrt(LATENT), size=(items, LATENT))
-    rank = rng.permutation(items) + 1
-    return _Items(
-        category_loading=loading,
-        categories=pairs,
-        loading=loading[pairs].mean(axis=1) + own,
-        popularity=-ZIPF_EXPONENT * np.log(rank),
-        trend=rng.normal(scale=0.8, size=items),
-    )
-
-
-def _draw_users(rng: np.random.Generator, users: int) -> _Users:
-    declared: dict[str, list[str | None] | list[float | None]] = {}
-    explained = np.zeros((users, LATENT))
-    for name, width in ATTRIBUTES.items():
-        share = rng.dirichlet(np.full(width, 5.0))
-        value = rng.choice(width, size=users, p=share)
-        explained += rng.normal(size=(width, LATENT))[value]
-        known = rng.random(users) >= MISSING
-        declared[name] = [
-            f"{name} {chr(ord('a') + v)}" if k else None for v, k in zip(value, known, strict=True)
-        ]
-    age = np.clip(np.round(AGE_RANGE[0] + rng.gamma(3.0, 8.0, size=users)), *AGE_RANGE)
-    young = np.tanh((age - 38) / 10)[:, None]  # tastes turn fastest around the middle of life
-    explained += young * rng.normal(scale=1.2, size=LATENT)
-    known = rng.random(users) >= MISSING
-    declared["age"] = [float(a) if k else None for a, k in zip(age, known, strict=True)]
-
-    explained = (explained - explained.mean(axis=0)) / (explained.std(axis=0) + 1e-9)
-    explained *= np.sqrt(FROM_ATTRIBUTES)
-    own = rng.normal(scale=np.sqrt(1 - FROM_ATTRIBUTES), size=(users, LATENT))
-    # One in three is there from the start, the last join when a tenth of the time is left.
-    joined = np.where(rng.random(users) < 1 / 3, 0.0, rng.uniform(0.0, 0.9, size=users))
-    drift = rng.normal(scale=0.6, size=(users, LATENT))
-    return _Users(declared, explained + own, explained, drift, joined)
-
-
-def _draw_visits(rng: np.random.Generator, crowd: _Users, items: int, events: int) -> tuple[Ints, Floats]:
+def _draw_visits(rng: np.random.Generator, crowd: Users, items: int, events: int) -> tuple[Ints, Floats]:
     """Who does something, and when (0..1): sessions of some events, minutes apart, from joining on."""
     users = len(crowd.joined)
     each = _event_counts(rng, crowd.joined, items // 2, events)
@@ -197,7 +127,7 @@ def _event_counts(rng: np.random.Generator, joined: Floats, most: int, events: i
     return counts
 
 
-def _draw_choices(rng: np.random.Generator, crowd: _Users, stock: _Items, who: Ints, when: Floats) -> Ints:
+def _draw_choices(rng: np.random.Generator, crowd: Users, stock: Items, who: Ints, when: Floats) -> Ints:
     """Which item each event is about, no item twice for a user."""
     users, items = len(crowd.joined), len(stock.popularity)
     period = np.minimum((when * PERIODS).astype(np.int64), PERIODS - 1)
@@ -227,7 +157,7 @@ def _draw_choices(rng: np.random.Generator, crowd: _Users, stock: _Items, who: I
 
 
 def _draw_ratings(
-    rng: np.random.Generator, crowd: _Users, stock: _Items, *, who: Ints, what: Ints, when: Floats
+    rng: np.random.Generator, crowd: Users, stock: Items, *, who: Ints, what: Ints, when: Floats
 ) -> Floats:
     taste = crowd.taste[who] + (when[:, None] - 0.5) * crowd.drift[who]
     liking = np.einsum("el,el->e", taste, stock.loading[what])
@@ -243,9 +173,7 @@ def _attribute(name: str, values: list[str | None] | list[float | None], users: 
     return vocabulary.attribute(name, "number" if name == "age" else "category", texts, max(users, 10 * 8))
 
 
-def _truth(
-    user_ids: list[str], item_ids: list[str], crowd: _Users, stock: _Items
-) -> dict[str, NDArray[Any]]:
+def _truth(user_ids: list[str], item_ids: list[str], crowd: Users, stock: Items) -> dict[str, NDArray[Any]]:
     return {
         "user_id": np.asarray(user_ids),
         "user_taste": crowd.taste,

@@ -19,7 +19,8 @@ def shop() -> Dataset:
 
 
 def column(table: pa.Table, name: str) -> list[Any]:
-    return table[name].to_pylist()
+    values: list[Any] = table[name].to_pylist()
+    return values
 
 
 def category_shares(dataset: Dataset) -> NDArray[np.float64]:
