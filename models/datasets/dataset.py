@@ -115,8 +115,8 @@ class Dataset:
         folder = folder.resolve()
         _refuse_foreign(folder)
         partial, old = (folder.parent / f".{folder.name}.{state}" for state in ("partial", "old"))
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _put_back(old, folder)
+        shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir(parents=True)
             self._write(partial)
@@ -127,7 +127,7 @@ class Dataset:
             raise DatasetError(f"{folder} cannot be written: {error}; name another folder") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            _put_back(old, folder)
 
     def _write(self, folder: Path) -> None:
         self.catalogue.save(folder)
@@ -171,6 +171,13 @@ class Dataset:
             raise DatasetError(
                 f"{folder} is not a whole data set: {error}; load it again with `kindling data load PATH`"
             ) from error
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Undo a replacement that was cut short between its two renames; clear up after one that was not."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_foreign(folder: Path) -> None:
