@@ -110,7 +110,7 @@ def _summary(dataset: Dataset, folder: Path) -> Table:
     for name, reason in dataset.skipped.items():
         table.add_row(f"skipped {name}", reason)
     for reason, count in dataset.reasons().most_common():
-        table.add_row("quarantined", f"{count:,} rows: {reason}")
+        table.add_row("quarantined", f"{count:,} × {reason}")
     if dataset.quarantined:
         table.add_row("", f"each with file and line in {folder / QUARANTINE_FILE}")
     else:

@@ -26,7 +26,7 @@ def test_load_writes_what_show_then_sums_up(tmp_path: Path) -> None:
     assert loaded.exit_code == 0
     shown = run(app, ["show", "--data", out])
     assert shown.exit_code == 0
-    for said in ("toys", "rating 1 to 5", "1970-01-01", "Outdoor", "skipped flat", "1 rows: unknown item"):
+    for said in ("toys", "rating 1 to 5", "1970-01-01", "Outdoor", "skipped flat", "1 × unknown item"):
         assert said in shown.stdout
 
 
