@@ -5,6 +5,8 @@ import sys
 import typer
 from rich.console import Console
 
+from kindling.parent import follow_parent
+
 ROOMS = frozenset({"kindling", "feature_repo", "streaming", "models", "service"})
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ def register() -> None:
 
 def main() -> None:
     """Run the command. An error of ours says what to do; anyone else's keeps its traceback."""
+    follow_parent()
     register()
     try:
         app()
