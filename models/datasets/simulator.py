@@ -15,7 +15,7 @@ from feature_repo.catalogue import ITEM_SCHEMA, Attribute, Catalogue
 from models.datasets import vocabulary
 from models.datasets.assembly import EventColumns, event_table
 from models.datasets.dataset import Dataset, DatasetError, event_id, user_schema
-from models.datasets.population import Floats, Ints, Items, Users, draw_items, draw_users
+from models.datasets.population import ATTRIBUTES, Floats, Ints, Items, Users, draw_items, draw_users
 from models.datasets.themes import THEMES, describe
 
 START_MS = 1_672_531_200_000  # 2023-01-01T00:00Z
@@ -170,7 +170,9 @@ def _draw_ratings(
 
 def _attribute(name: str, values: list[str | None] | list[float | None], users: int) -> Attribute:
     texts = [None if value is None else str(value) for value in values]
-    return vocabulary.attribute(name, "number" if name == "age" else "category", texts, max(users, 10 * 8))
+    # However small the shop, its attributes are worth having: their values are known to be few.
+    enough = max(users, 10 * max(ATTRIBUTES.values()))
+    return vocabulary.attribute(name, "number" if name == "age" else "category", texts, enough)
 
 
 def _truth(user_ids: list[str], item_ids: list[str], crowd: Users, stock: Items) -> dict[str, NDArray[Any]]:

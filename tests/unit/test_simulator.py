@@ -124,3 +124,11 @@ def test_the_truth_explains_what_users_choose_and_how_they_rate(shop: Dataset) -
 def test_sizes_out_of_range_are_named(sizes: dict[str, int], field: str) -> None:
     with pytest.raises(DatasetError, match=field):
         simulate(**sizes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_smallest_shop_is_whole(seed: int) -> None:
+    shop = simulate(users=20, items=48, events=240, categories=2, seed=seed)
+    assert len(shop.catalogue.attributes) == 4
+    assert len(shop.catalogue.categories) == 2
+    assert len(set(column(shop.events, "event_id"))) == 240
