@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import grpc
 from feast import FeatureStore
@@ -18,7 +17,8 @@ from feature_repo.catalogue import load_catalogue, load_items
 from feature_repo.workspace import Workspace
 from kindling.v1 import augment_pb2, augment_pb2_grpc
 from models.registry import Registry
-from models.session import require_runtime
+from models.schema import TensorSchema
+from models.session import Provider, require_runtime
 from service.read import FeastReader
 from service.servicer import AugmentServicer
 from service.swap import ActiveModel
@@ -56,7 +56,7 @@ def running(
     host: str = "127.0.0.1",
     port: int = 0,
     threads: int = 8,
-    provider: Literal["cpu", "cuda"] = "cpu",
+    provider: Provider = "cpu",
 ) -> Iterator[Running]:
     """Serve `workspace` until the block ends; then finish what is in flight and write what waits.
 
@@ -72,7 +72,7 @@ def running(
     require_runtime(provider)
     catalogue = load_catalogue(workspace.data)
     items = load_items(workspace.data, catalogue)
-    model = ActiveModel(Registry(workspace.bundles), provider)
+    model = ActiveModel(Registry(workspace.bundles), TensorSchema.of(catalogue, items), provider)
     lock = threading.Lock()
     reader = FeastReader(store, catalogue, lock)
     reader.read(["warm-up"])  # opens the store's connection before a caller waits for it

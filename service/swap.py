@@ -4,12 +4,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, RegistryError
-from models.schema import SparseProfile
-from models.session import InferenceSession, OnnxSession
+from models.schema import SparseProfile, TensorSchema
+from models.session import InferenceSession, OnnxSession, Provider
 from service.decide import Policy
 from service.infer import BadFill, run_rung
 from service.ladder import Pace
@@ -26,20 +25,21 @@ class ServingModel:
     policy: Policy
 
 
-def prepare(bundle: Bundle, provider: Literal["cpu", "cuda"]) -> ServingModel:
+def prepare(bundle: Bundle, schema: TensorSchema, provider: Provider) -> ServingModel:
     """Open every rung of `bundle` and run each once.
 
     Raises:
-        BundleError: a rung cannot be opened, or does not answer an unknown user.
+        BundleError: it was trained for another catalogue, or a rung does not answer an unknown user.
         RuntimeProviderError: ONNX Runtime cannot run on `provider`.
     """
+    bundle.require_schema(schema)
     sessions: dict[str, InferenceSession] = {}
-    nobody = bundle.schema.encode([SparseProfile()], {})
+    nobody = schema.encode([SparseProfile()], {})
     pace = Pace()
     for rung, path in bundle.rungs.items():
         sessions[rung] = OnnxSession(path, provider)
         try:
-            run_rung(sessions[rung], nobody, bundle.schema)
+            run_rung(sessions[rung], nobody, schema)
         except BadFill as error:
             raise BundleError(f"{path}: {error}; train and activate another bundle") from error
     return ServingModel(
@@ -52,6 +52,7 @@ class ActiveModel:
 
     Args:
         registry: where bundles are activated.
+        schema: of the catalogue that is served.
         provider: where models run.
 
     Raises:
@@ -59,12 +60,12 @@ class ActiveModel:
         BundleError: the active one is broken; there is no older one to serve on with.
     """
 
-    def __init__(self, registry: Registry, provider: Literal["cpu", "cuda"] = "cpu") -> None:
-        self._registry, self._provider = registry, provider
+    def __init__(self, registry: Registry, schema: TensorSchema, provider: Provider = "cpu") -> None:
+        self._registry, self._schema, self._provider = registry, schema, provider
         bundle = registry.active()
         if bundle is None:
             raise RegistryError("no model bundle is active: run `kindling train` first")
-        self.current = prepare(bundle, provider)
+        self.current = prepare(bundle, schema, provider)
         self._refused: str | None = None
         self._stop = threading.Event()
         self._follower: threading.Thread | None = None
@@ -81,7 +82,7 @@ class ActiveModel:
             bundle = self._registry.active()
             if bundle is None:
                 return False
-            self.current = prepare(bundle, self._provider)
+            self.current = prepare(bundle, self._schema, self._provider)
         except (BundleError, RegistryError) as error:
             self._refused = version
             logger.error("refused bundle %s, %s serves on: %s", version, self.current.bundle.version, error)

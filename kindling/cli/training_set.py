@@ -28,7 +28,7 @@ def training_set(
     """Write OUT: for each (user, moment) the features as they stood just before that moment.
 
     Only what users did and declared is joined, unless a generated feature is asked for by name, such as
-    `--feature user_augmented:filled_affinity`: a ranker that trains on a model's own fill learns its errors.
+    `--feature user_augmented:filled_affinity`: a ranker trained on a fill learns its errors.
     """
     settings = load_settings(var=var)
     console = Console()

@@ -150,6 +150,6 @@ def _example(example: Example) -> str:
     return (
         f"<h2>One user, before and after</h2><p>User {html.escape(example.user_id)} declared "
         f"{html.escape(declared)}; known so far: <i>{html.escape(shown)}</i>. What they went on to use is "
-        f"marked. This user was picked as the one with the median gain at this <i>k</i>, not the largest.</p>"
+        "marked. This user is the one with the median gain at this <i>k</i>, not the largest.</p>"
         f"<div class=lists>{''.join(columns)}</div>"
     )
