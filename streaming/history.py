@@ -64,6 +64,13 @@ def events_of(
             )
 
 
+def count_events(data: Path) -> int:
+    """How many events, sign-ups included, the whole of `data` makes."""
+    events = pq.ParquetFile(data / EVENTS_FILE)
+    users = set(pc.unique(events.read(["user_id"]).column(0)).to_pylist())
+    return int(events.metadata.num_rows) + len(users & _attributes(data / USERS_FILE).keys())
+
+
 def sign_up(user_id: str, time_ms: int, attributes: dict[str, Any]) -> UserEvent:
     """The event by which a user declares `attributes`."""
     return UserEvent(

@@ -1,0 +1,102 @@
+"""`kindling consume`: fold the event stream into the feature store."""
+
+import gc
+import signal
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from kindling.cli.options import Var
+from kindling.cli.stream import AddressFile, Bootstrap, Group, Topic, running_broker
+from kindling.settings import load_settings
+
+if TYPE_CHECKING:
+    from streaming.counters import Counters
+
+_LOG_SECONDS = 5.0
+
+
+def consume(
+    var: Var = None,
+    bootstrap_servers: Bootstrap = None,
+    topic: Topic = None,
+    group_id: Group = None,
+    address_file: AddressFile = None,
+    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5_000,
+    batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill one.")] = 0.2,
+    session_seconds: Annotated[
+        float, typer.Option(min=1.0, help="Silence after which the group gives its partitions away.")
+    ] = 10.0,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop once everything there is folded.")] = False,
+) -> None:
+    """Fold events into features, online and offline, until interrupted."""
+    settings = load_settings(var=var, bootstrap_servers=bootstrap_servers, topic=topic, group_id=group_id)
+    console = Console()
+    with running_broker(settings, address_file, console) as broker:
+        with console.status("opening the feature store"):
+            from feature_repo.catalogue import load_catalogue, load_items
+            from feature_repo.store import open_store
+            from feature_repo.workspace import Workspace
+            from streaming.consumer import Consumer
+
+            workspace = Workspace(settings.var.resolve())
+            catalogue = load_catalogue(workspace.data)
+            items = load_items(workspace.data, catalogue)
+            consumer = Consumer(
+                broker,
+                open_store(workspace),
+                catalogue,
+                items,
+                workspace,
+                settings.topic,
+                settings.group_id,
+                batch_events=batch_events,
+                batch_seconds=batch_seconds,
+                session_seconds=session_seconds,
+            )
+        # What was imported lives as long as we do: keep the collector from walking it.
+        gc.freeze()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: consumer.stop())
+        with consumer, _Report(console, settings.topic) as report:
+            consumer.run(lambda counters: report.show(counters) and drain)
+        console.print(f"stopped: {consumer.counters}", highlight=False)
+
+
+class _Report:
+    """A live line on a terminal, a plain line every few seconds elsewhere."""
+
+    def __init__(self, console: Console, topic: str) -> None:
+        self._console = console
+        self._topic = topic
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._since = self._said = time.monotonic()
+        self._events = 0
+        self._rate = 0.0
+
+    def show(self, counters: "Counters") -> bool:
+        """Tell of `counters`; whether everything there is folded."""
+        now = time.monotonic()
+        if now - self._since >= 1.0:
+            self._rate = (counters.events - self._events) / (now - self._since)
+            self._since, self._events = now, counters.events
+        line = f"{self._topic}: {counters}, {self._rate:,.0f} events/s"
+        if self._live is not None:
+            self._live.update(Text(line))
+        elif now - self._said >= _LOG_SECONDS:
+            self._said = now
+            self._console.print(line, highlight=False, soft_wrap=True)
+        return counters.lag == 0
+
+    def __enter__(self) -> "_Report":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
