@@ -67,4 +67,4 @@ def _write(workspace: Workspace, store: FeatureStore, view: str, rows: pa.Table)
         rows = rows.append_column(column, pa.array([now] * rows.num_rows, pa.timestamp("us", tz="UTC")))
     schema = part_schema(store.get_feature_view(view))
     write_part(workspace.offline / view, f"{now:%Y%m%dT%H%M%S%f}", rows.select(schema.names).cast(schema))
-    return rows.num_rows
+    return len(rows)

@@ -45,7 +45,7 @@ def materialize(
         raise StoreError(f"--view: {', '.join(sorted(unknown))} is not one of {', '.join(sorted(known))}")
     if "item_content" in names:
         with console.status("embedding item texts"):
-            write_content(workspace, store, items, catalogue, content_vectors(items, catalogue))
+            write_content(workspace, store, items, catalogue, content_vectors(catalogue, items))
     if "item_activity" in names and not write_activity(workspace, store, catalogue):
         console.print("no events are logged yet: item_activity stays empty until `kindling consume` ran")
     end = datetime.now(UTC)

@@ -41,6 +41,22 @@ class Processes:
         self._commands[name] = [sys.executable, "-m", "kindling.cli", *arguments]
         self._spawn(name)
 
+    def run(self, name: str, timeout_s: float, *arguments: str) -> None:
+        """Run `kindling ARGUMENTS` to its end.
+
+        Raises:
+            DemoError: it failed, or took longer.
+        """
+        self.start(name, *arguments)
+        process = self._running[name]
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise DemoError(f"{name} took over {timeout_s:.0f} s; see {self.log(name)}") from None
+        if status:
+            raise DemoError(self._obituary(name, status))
+        del self._running[name]
+
     def _spawn(self, name: str) -> None:
         with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
@@ -75,10 +91,11 @@ class Processes:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
                 self._spawn(name)
                 continue
-            tail = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
-            raise DemoError(
-                f"{name} ended with status {status}: {' / '.join(tail)} (all of it: {self.log(name)})"
-            )
+            raise DemoError(self._obituary(name, status))
+
+    def _obituary(self, name: str, status: int) -> str:
+        tail = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
+        return f"{name} ended with status {status}: {' / '.join(tail)} (all of it: {self.log(name)})"
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Return as soon as `condition` holds, watching the processes meanwhile.
