@@ -1,0 +1,206 @@
+"""A bundle: everything serving needs of one training, in one folder that is whole or not there at all."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from models.calibration import Calibration, fully_known
+from models.schema import Floats, TensorSchema
+
+MANIFEST_FILE = "manifest.json"
+ITEMS_FILE = "items.json"
+VECTORS_FILE = "item_vectors.npy"
+RECOMMENDER_FOLDER = "recommender"
+
+RUNGS = ("generator", "segment_prior", "global_prior")
+"""The ladder, best first."""
+
+
+class BundleError(RuntimeError):
+    """A bundle is missing, incomplete, altered, or made for another schema; the message names the file."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a bundle is, in one JSON file.
+
+    Attributes:
+        version: the bundle's name; later bundles sort later.
+        fingerprint: of `schema`, as it was when the models were trained.
+        cold_below: users with at least this many events need no fill.
+        calibration: weights, confidences and the choice of rung by count.
+        mean_value: the value in 0..1 the ranker assumes of users who gave none.
+        cutoff_ms: nothing that happened from then on trained these models.
+        metrics: what was measured on validation users.
+        arguments: of the training.
+        sha256: of every other file, by path within the bundle.
+    """
+
+    version: str
+    fingerprint: str
+    schema: TensorSchema
+    cold_below: int
+    calibration: Calibration
+    mean_value: float
+    cutoff_ms: int
+    metrics: dict[str, float]
+    arguments: dict[str, Any]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: its files were checked when it was opened."""
+
+    folder: Path
+    manifest: Manifest
+    item_ids: list[str]
+    item_vectors: Floats
+
+    @property
+    def version(self) -> str:
+        """The bundle's name."""
+        return self.manifest.version
+
+    @property
+    def schema(self) -> TensorSchema:
+        """Names, types and widths of the rungs' tensors."""
+        return self.manifest.schema
+
+    @property
+    def calibration(self) -> Calibration:
+        """Weights, confidences and the choice of rung by count."""
+        return self.manifest.calibration
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured on validation users."""
+        return self.manifest.metrics
+
+    @property
+    def cold_below(self) -> int:
+        """Users with at least this many events need no fill."""
+        return self.manifest.cold_below
+
+    @property
+    def rungs(self) -> dict[str, Path]:
+        """ONNX file of every rung, best first."""
+        return {rung: self.folder / f"{rung}.onnx" for rung in RUNGS}
+
+    @property
+    def recommender(self) -> Path:
+        """Folder of the ranker trained in the same space."""
+        return self.folder / RECOMMENDER_FOLDER
+
+    @cached_property
+    def item_index(self) -> dict[str, int]:
+        """Item id → position in every model."""
+        return {item_id: position for position, item_id in enumerate(self.item_ids)}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open a bundle after checking every file.
+
+        Raises:
+            BundleError: a file is missing or altered, or the schema is not the one trained under.
+        """
+        manifest = read_manifest(folder)
+        for name, expected in manifest.sha256.items():
+            if _sha256(folder, name) != expected:
+                raise BundleError(f"{folder / name} was altered after training: train again, or roll back")
+        missing = {ITEMS_FILE, VECTORS_FILE, *(f"{rung}.onnx" for rung in RUNGS)} - set(manifest.sha256)
+        if missing:
+            raise BundleError(f"{folder / MANIFEST_FILE} vouches for no {min(missing)}: train again")
+        if manifest.schema.fingerprint != manifest.fingerprint:
+            raise BundleError(
+                f"{folder / MANIFEST_FILE}: the tensor schema changed since it was trained: train again"
+            )
+        if not fully_known(manifest.calibration, RUNGS):
+            raise BundleError(f"{folder / MANIFEST_FILE}: a rung lacks its calibration: train again")
+        item_ids: list[str] = msgspec.json.decode((folder / ITEMS_FILE).read_bytes(), type=list[str])
+        vectors = np.load(folder / VECTORS_FILE, allow_pickle=False)
+        shape = (manifest.schema.item_count, manifest.schema.catalogue.embedding_width)
+        if len(item_ids) != shape[0] or vectors.shape != shape:
+            raise BundleError(
+                f"{folder / VECTORS_FILE} is {vectors.shape}, the schema says {shape}: train again"
+            )
+        return cls(folder, manifest, item_ids, vectors)
+
+    def require_schema(self, schema: TensorSchema) -> None:
+        """Refuse to serve a catalogue the bundle was not trained for.
+
+        Raises:
+            BundleError: the fingerprints differ.
+        """
+        if schema.fingerprint != self.manifest.fingerprint:
+            raise BundleError(
+                f"{self.folder / MANIFEST_FILE} was trained for other items or vocabularies "
+                f"({self.manifest.fingerprint[:12]}, not {schema.fingerprint[:12]}): run `kindling train`"
+            )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in `folder`, its other files unchecked.
+
+    Raises:
+        BundleError: it is missing or malformed.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise BundleError(f"{path} does not exist: run `kindling train`") from None
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{path} is malformed ({error}): train again") from error
+
+
+def write_bundle(
+    root: Path,
+    manifest: Manifest,
+    item_ids: list[str],
+    item_vectors: Floats,
+    write_models: Callable[[Path], None],
+) -> Bundle:
+    """Write a bundle as `root`/`manifest.version`, checksums filled in: whole or not at all.
+
+    Args:
+        write_models: puts the rungs and the recommender into the folder it is given.
+
+    Raises:
+        BundleError: the version exists already.
+    """
+    target, partial = root / manifest.version, root / f".{manifest.version}.{uuid.uuid4().hex}"
+    if target.exists():
+        raise BundleError(f"{target} exists already: a bundle is never written twice")
+    partial.mkdir(parents=True)
+    try:
+        (partial / ITEMS_FILE).write_bytes(msgspec.json.encode(item_ids))
+        np.save(partial / VECTORS_FILE, item_vectors, allow_pickle=False)
+        write_models(partial)
+        names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
+        complete = msgspec.structs.replace(
+            manifest, sha256={name: _sha256(partial, name) for name in names}
+        )
+        (partial / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(complete), indent=1))
+        for name in [*names, MANIFEST_FILE]:
+            with (partial / name).open("rb+") as file:
+                os.fsync(file.fileno())
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Bundle.load(target)
+
+
+def _sha256(folder: Path, name: str) -> str:
+    try:
+        return hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"{folder / name} cannot be read ({error.strerror}): train again") from error

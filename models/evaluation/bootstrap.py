@@ -1,0 +1,46 @@
+"""Bootstrap intervals over users: how far off a mean, or a difference, may be by luck of the draw."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A mean and its 95% interval over `n` users."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0) -> Interval:
+    """Percentile bootstrap of the mean of `values` [n], one value a user.
+
+    Raises:
+        ValueError: there are no values.
+
+    Source: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    if not len(values):
+        raise ValueError("no values to average: evaluate at least one user")
+    rng = np.random.default_rng(seed)
+    # Drawing how often each value occurs is drawing the values: memory is draws x users either way.
+    occurrences = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), draws)
+    means = occurrences @ np.asarray(values, np.float64) / len(values)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(np.mean(values)), float(low), float(high), len(values))
+
+
+def paired_difference(ours: Doubles, theirs: Doubles, draws: int = 2000, seed: int = 0) -> Interval:
+    """Interval of the mean of `ours` − `theirs`, both [n] over the same users in the same order.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} and {len(theirs)} values are not pairs: score the same users")
+    return mean_interval(np.asarray(ours) - np.asarray(theirs), draws, seed)

@@ -1,0 +1,131 @@
+"""Torch modules to ONNX files, with the answers compared before a file is accepted."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.schema import Tensors, TensorSchema, TensorSpec
+from models.session import OnnxSession
+
+OPSET = 23
+TOLERANCE = 1e-4
+BATCHES = (1, 3, 64)
+
+
+class ExportError(RuntimeError):
+    """The exported file answers differently from the module it was made of."""
+
+
+def export(
+    module: torch.nn.Module,
+    path: Path,
+    example: Tensors,
+    outputs: Sequence[str],
+    ranked: Mapping[str, str] | None = None,
+) -> float:
+    """Write `module` to `path` with a dynamic batch, and return the largest difference to torch.
+
+    Args:
+        example: inputs by name, in the order the module takes them; at least `max(BATCHES)` rows.
+        outputs: names of the outputs, in order.
+        ranked: integer output → the float output that orders it. Where two of those values are
+            equal within the tolerance their order is free, so only the values are compared.
+
+    Raises:
+        ExportError: an output differs from torch's by more than `TOLERANCE` at some batch size.
+    """
+    module.eval()
+    tensors = tuple(torch.as_tensor(array[:3]) for array in example.values())
+    program = _quietly_export(module, tensors, list(example), list(outputs))
+    program.save(str(path))
+    session = OnnxSession(path)
+    return max(parity(module, session, example, outputs, size, ranked) for size in BATCHES)
+
+
+def parity(
+    module: torch.nn.Module,
+    session: OnnxSession,
+    example: Tensors,
+    outputs: Sequence[str],
+    size: int,
+    ranked: Mapping[str, str] | None = None,
+) -> float:
+    """Largest difference between `session` and `module` over the first `size` rows of `example`.
+
+    Raises:
+        ExportError: it is more than `TOLERANCE`, or there are fewer rows than `size`.
+    """
+    rows = {name: array[:size] for name, array in example.items()}
+    if any(len(array) != size for array in rows.values()):
+        raise ExportError(f"parity at batch {size} needs as many example rows")
+    with torch.no_grad():
+        answers = module(*(torch.as_tensor(array) for array in rows.values()))
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    exported, worst = session.run(rows), 0.0
+    for name, answer in zip(outputs, answers, strict=True):
+        if name not in (ranked or {}):
+            worst = max(worst, float(np.abs(exported[name] - answer.numpy()).max()))
+    if not worst <= TOLERANCE:
+        raise ExportError(f"the exported model differs from torch by {worst:.2g} at batch {size}")
+    return worst
+
+
+def example_inputs(schema: TensorSchema, rows: int = max(BATCHES), seed: int = 0) -> Tensors:
+    """Random but well-formed inputs of the schema: histories of every length, no item twice in one."""
+    rng = np.random.default_rng(seed)
+    tensors: Tensors = {spec.name: _blank(spec, rows) for spec in schema.inputs}
+    longest = min(schema.history_length, schema.item_count)
+    for row in range(rows):
+        length = row % (longest + 1)
+        items = rng.choice(schema.item_count, length, replace=False) + 1
+        tensors["history_items"][row, :length] = items
+        tensors["history_weights"][row, :length] = np.sort(rng.uniform(0.1, 1, length))[::-1]
+        tensors["count"][row] = length
+        if length:
+            tensors["affinity"][row] = rng.dirichlet(np.ones(tensors["affinity"].shape[1]))
+    tensors["attributes"][:] = rng.random(tensors["attributes"].shape) < 0.2
+    return tensors
+
+
+def _blank(spec: TensorSpec, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    return np.zeros((rows, spec.width or 1), np.dtype(spec.dtype))
+
+
+def _quietly_export(
+    module: torch.nn.Module,
+    tensors: tuple[torch.Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+) -> torch.onnx.ONNXProgram:
+    """The exporter prints its progress and logs what it did not need: none of it is for our users."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            # Deprecations within torch itself, which no caller of it can act on.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            program = torch.onnx.export(
+                module,
+                tensors,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in tensors),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    if program is None:
+        raise ExportError("torch.onnx returned no program")
+    return program

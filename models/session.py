@@ -1,0 +1,103 @@
+"""Inference sessions: a model file in, tensors out. No training library is imported here."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from models.schema import Tensors
+
+Provider = Literal["cpu", "cuda"]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+
+
+class RuntimeProviderError(RuntimeError):
+    """ONNX Runtime is missing, there twice, or cannot use the device asked for; the message has the fix."""
+
+
+class InferenceSession(Protocol):
+    """Whatever runs a model: a file on this machine, or a stand-in."""
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Outputs by name for inputs by name, a row each."""
+        ...
+
+
+class OnnxSession:
+    """One ONNX file in ONNX Runtime. Safe to share between threads.
+
+    On CPU a call uses one thread and never spins: a small model gains nothing from more, and a
+    spinning pool takes the cores from the server's own threads.
+
+    Raises:
+        RuntimeProviderError: see `require_runtime`.
+    """
+
+    def __init__(self, path: Path, provider: Provider = "cpu") -> None:
+        require_runtime(provider)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS[provider]])
+        require_provider(provider, self._session.get_providers())
+        self.input_names: list[str] = [node.name for node in self._session.get_inputs()]
+        self.output_names: list[str] = [node.name for node in self._session.get_outputs()]
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Outputs by name; inputs that the model does not read are left out."""
+        answers = self._session.run(self.output_names, {name: tensors[name] for name in self.input_names})
+        return {name: np.asarray(answer) for name, answer in zip(self.output_names, answers, strict=True)}
+
+
+def require_runtime(provider: Provider = "cpu") -> None:
+    """Refuse to run where ONNX Runtime's installation cannot be trusted.
+
+    Raises:
+        RuntimeProviderError: neither `onnxruntime` nor `onnxruntime-gpu` is installed, both are (they
+            overwrite each other's files), or CUDA is asked for and the installed one has none.
+    """
+    installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
+    if len(installed) > 1:
+        raise RuntimeProviderError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+            "`pip uninstall onnxruntime onnxruntime-gpu`, then install one of the extras `cpu` or `gpu`"
+        )
+    if not installed:
+        raise RuntimeProviderError(
+            "ONNX Runtime is not installed: install the extra `cpu`, or `gpu` on a CUDA machine"
+        )
+    if provider == "cuda" and installed == ["onnxruntime"]:
+        raise RuntimeProviderError(
+            "provider cuda needs onnxruntime-gpu: `pip uninstall onnxruntime`, then install the extra `gpu`"
+        )
+
+
+def require_provider(provider: Provider, active: list[str]) -> None:
+    """Check what a session really runs on: ONNX Runtime falls back to the CPU without an error.
+
+    Args:
+        active: the session's `get_providers()`.
+
+    Raises:
+        RuntimeProviderError: the provider asked for is not among them.
+    """
+    if _PROVIDERS[provider] not in active:
+        raise RuntimeProviderError(
+            f"provider {provider} was asked for but the session runs on {', '.join(active) or 'nothing'}: "
+            "install the extra `gpu` (CUDA 13 and cuDNN 9 come with it) and check the driver, or choose cpu"
+        )
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Training: a data folder in, a bundle out."""

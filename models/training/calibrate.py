@@ -1,0 +1,102 @@
+"""Calibrating on validation users: how to weigh observed against filled, and how far to trust each rung."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from models.calibration import Calibration, choose_rungs, explained_share, never_falling
+from models.generators.rung import Rung
+from models.schema import BLOCKS, Indices
+from models.training.examples import Batch, Examples
+from models.training.generator import Task, fill_of
+
+_KAPPAS = tuple(float(kappa) for kappa in np.geomspace(0.5, 200, 14))
+
+
+def fit_ranking_kappa(task: Task, filler: torch.nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    """κ of the blend by which the ranker foresees best: how a prior without a generator is used best."""
+    with torch.no_grad():
+        fills = [fill_of(filler, batch) for batch in batches]
+        losses = {}
+        for affinity in _KAPPAS:
+            for embedding in _KAPPAS:
+                tried = Task(task.ranker, kappas(affinity, embedding), task.spread)
+                pairs = zip(batches, fills, strict=True)
+                losses[affinity, embedding] = sum(tried.ranking_loss(b, f).item() for b, f in pairs)
+    return kappas(*min(losses, key=lambda pair: losses[pair]))
+
+
+def fit_profile_kappa(
+    filler: torch.nn.Module, batches: Sequence[Batch], categories: int
+) -> dict[str, float]:
+    """κ of the blend that is closest to the full profile, each block for itself."""
+    with torch.no_grad():
+        fills = [torch.cat(fill_of(filler, batch), dim=1) for batch in batches]
+    best = []
+    for block in (slice(0, categories), slice(categories, None)):
+        errors = {}
+        for kappa in _KAPPAS:
+            errors[kappa] = 0.0
+            for batch, fill in zip(batches, fills, strict=True):
+                weight = batch["count"] / (batch["count"] + kappa)
+                observed = torch.cat([batch["affinity"], batch["observed_embedding"]], dim=1)
+                answer = weight * observed + (1 - weight) * fill
+                errors[kappa] += float(((answer - batch["full"])[:, block] ** 2).mean())
+        best.append(min(errors, key=lambda kappa: errors[kappa]))
+    return kappas(*best)
+
+
+def kappas(affinity: float, embedding: float) -> dict[str, float]:
+    """κ by block; virtual items follow the embedding they are drawn from."""
+    return {"affinity": affinity, "embedding": embedding, "virtual_items": embedding}
+
+
+def calibrate(
+    rungs: Mapping[str, Rung],
+    tasks: Mapping[str, Task],
+    examples: Examples,
+    validation: Indices,
+    mean: torch.Tensor,
+    cold_below: int,
+) -> Calibration:
+    """Confidence of every rung and block, and the choice of rung, at 0 to `cold_below` events.
+
+    Confidence of affinity and embedding is the share of the full profile's variance around the global
+    mean that the blended answer explains; of virtual items, the weight of those the user did use later.
+
+    Args:
+        tasks: per rung, with its own κ.
+        mean: [C + D] the global mean profile.
+    """
+    inputs = examples.schema.inputs
+    histories, categories = examples.histories, len(examples.schema.catalogue.categories)
+    confidences: dict[str, dict[str, list[float]]] = {
+        rung: {block: [] for block in BLOCKS} for rung in rungs
+    }
+    losses: dict[str, list[float]] = {rung: [] for rung in rungs}
+    for count in range(cold_below + 1):
+        # Users with fewer events would be counted as what they are not.
+        users = validation[histories.counts[validation] > count]
+        if not len(users):
+            users = validation
+        batch = examples.batch(histories.first(users, count))
+        for name, rung in rungs.items():
+            with torch.no_grad():
+                shares, embedding, items, weights = rung(*(batch[spec.name] for spec in inputs))
+                blended = torch.cat(tasks[name].blend(batch, (shares, embedding)), dim=1)
+                losses[name].append(float(tasks[name].ranking_loss(batch, (shares, embedding))))
+            answer, full = blended.double().numpy(), batch["full"].double().numpy()
+            for block, part in (("affinity", slice(0, categories)), ("embedding", slice(categories, None))):
+                centre = mean[part].double().numpy()
+                confidences[name][block].append(explained_share(answer[:, part], full[:, part], centre))
+            hits = batch["later"].gather(1, items) * weights
+            confidences[name]["virtual_items"].append(float(hits.sum(dim=1).mean()))
+    return Calibration(
+        kappa={name: task.kappa for name, task in tasks.items()},
+        confidences={
+            name: {block: never_falling(values) for block, values in blocks.items()}
+            for name, blocks in confidences.items()
+        },
+        rungs=choose_rungs(losses, "generator", "segment_prior"),
+    )

@@ -1,0 +1,110 @@
+"""Training examples: what a model is shown of warm users, and what it should make of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.recommenders.features import TOWER_INPUTS, tower_inputs, unit_values
+from models.schema import Floats, Indices, TensorSchema, observed_embedding
+from models.training.histories import Cut, Doubles, Histories
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Turns cuts of histories into batches, under one schema and one space of items.
+
+    Attributes:
+        assumed_value: mean value in 0..1 of users who gave none.
+    """
+
+    histories: Histories
+    schema: TensorSchema
+    item_shares: Floats
+    item_vectors: Floats
+    assumed_value: float
+
+    def batch(self, cut: Cut, complete: bool = True) -> Batch:
+        """What `cut` shows and what remains.
+
+        Holds the schema's inputs, `observed_embedding` [B, D], the user tower's `log_count` and
+        `mean_value`, `seen` and `later` [B, I] (1 where an item is shown; where it is used and not
+        shown), and, if `complete`, `full` [B, C + D]: the profile of all the user's events.
+        """
+        histories = self.histories
+        observed = histories.observe(cut, self.schema, self.item_shares)
+        pooled = observed_embedding(observed, self.item_vectors)
+        value = unit_values(histories.mean_values(cut), self.schema)
+        tower = tower_inputs(observed, pooled, pooled, value, self.assumed_value)
+        seen, used = self.uses(cut), self.uses(histories.after(cut.users, 0))
+        arrays = {
+            **observed,
+            "observed_embedding": pooled,
+            "log_count": tower["log_count"],
+            "mean_value": tower["mean_value"],
+            "seen": seen,
+            "later": used & ~seen,
+        }
+        if complete:
+            arrays["full"] = self.full_profiles(cut.users)
+        return {
+            name: torch.as_tensor(array.astype(np.float32) if array.dtype in (bool, float) else array)
+            for name, array in arrays.items()
+        }
+
+    def uses(self, cut: Cut) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """[B, I] whether the cut has an event of the item."""
+        marks = np.zeros((len(cut.users), self.schema.item_count), bool)
+        marks[cut.rows, self.histories.items[cut.events]] = True
+        return marks
+
+    def full_profiles(self, users: Indices) -> Doubles:
+        """[B, C + D] shares and mean item vector of all events of each user."""
+        cut = self.histories.after(users, 0)
+        shares = self.histories.observe(cut, self.schema, self.item_shares)["affinity"]
+        return np.concatenate(
+            [shares, self.histories.pooled(cut, self.item_vectors)], axis=1, dtype=np.float64
+        )
+
+
+def tower_arguments(batch: Batch, affinity: torch.Tensor, embedding: torch.Tensor) -> list[torch.Tensor]:
+    """The user tower's arguments, in order, with this affinity and embedding in place of the observed."""
+    replaced = {**batch, "affinity": affinity, "embedding": embedding}
+    return [replaced[name] for name in TOWER_INPUTS]
+
+
+def few_shot(histories: Histories, users: Indices, most: int, rng: np.random.Generator) -> Cut:
+    """Each user with 0 to `most` events, drawn uniformly: their earliest for one half, any for the other.
+
+    The earliest are what serving meets; any others are more examples of the same user. At least one
+    event always remains to be foreseen.
+    """
+    wanted = np.minimum(rng.integers(0, most + 1, len(users)), histories.counts[users] - 1)
+    everything = histories.after(users, 0)
+    shuffled = rng.random(len(users)) < 0.5
+    within = (
+        np.arange(len(everything.rows))
+        - (np.cumsum(everything.counts) - everything.counts)[everything.rows]
+    )
+    order = np.where(shuffled[everything.rows], rng.random(len(everything.rows)), within)
+    # Each event's rank among its row's, by time or at random.
+    ranked = np.lexsort((order, everything.rows))
+    rank = np.empty(len(ranked), np.int64)
+    rank[ranked] = within
+    kept = rank < wanted[everything.rows]
+    return Cut(users, everything.rows[kept], everything.events[kept])
+
+
+def ranking_loss(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Cross-entropy of later items against all unseen ones, the mean over users.
+
+    A user weighs as the root of their number of later items: by the number itself a few heavy users
+    would decide, and equally, those with two events left would.
+    """
+    logs = torch.log_softmax(scores.masked_fill(batch["seen"] > 0, -1e9), dim=1)
+    later = batch["later"]
+    count = later.sum(dim=1).clamp(min=1)
+    weight = count.sqrt() * (later.sum(dim=1) > 0)
+    return -((later * logs).sum(dim=1) / count * weight).sum() / weight.sum().clamp(min=1e-9)

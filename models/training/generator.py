@@ -1,0 +1,97 @@
+"""Training the generator: few events shown, the blend judged by the frozen ranker and the full profile."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from models.generators.encoder import Encoder
+from models.generators.prior import Prior
+from models.recommenders.two_tower import TwoTower
+from models.schema import Indices
+from models.training.examples import Batch, Examples, few_shot, ranking_loss, tower_arguments
+from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
+
+SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=3e-3)
+BATCH = 128
+MOST_SHOWN = 10
+VALIDATION_COUNTS = (0, 1, 2, 3, 5, 8)
+PROFILE_WEIGHT = 0.1
+RANKING_WEIGHT = 0.3
+
+Fill = tuple[torch.Tensor, torch.Tensor]
+Filler = Callable[..., Fill]
+
+
+class Task:
+    """What a fill is for: blended with what was observed, it should let the frozen ranker foresee.
+
+    Args:
+        kappa: per block, see `models.calibration`.
+        spread: [C + D] variance of full profiles, in whose units the profile's error is taken.
+    """
+
+    def __init__(self, ranker: TwoTower, kappa: dict[str, float], spread: torch.Tensor) -> None:
+        self.ranker, self.kappa, self.spread = ranker, kappa, spread
+        self.items = ranker.items().detach().T  # [T, I]
+
+    def blend(self, batch: Batch, fill: Fill) -> Fill:
+        """Observed affinity and embedding, and the fill, by their weights at each row's count."""
+        count = batch["count"]
+        affinity, embedding = (count / (count + self.kappa[block]) for block in ("affinity", "embedding"))
+        return (
+            affinity * batch["affinity"] + (1 - affinity) * fill[0],
+            embedding * batch["observed_embedding"] + (1 - embedding) * fill[1],
+        )
+
+    def scores(self, batch: Batch, profile: Fill) -> torch.Tensor:
+        """[B, I] the frozen ranker's scores for blended profiles."""
+        scores: torch.Tensor = self.ranker.user(*tower_arguments(batch, *profile)) @ self.items
+        return scores
+
+    def ranking_loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
+        """Cross-entropy of later items under the ranker, for the blended answer."""
+        return ranking_loss(self.scores(batch, self.blend(batch, fill)), batch)
+
+    def loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
+        """The ranking loss and the distance of the blended answer to the full profile."""
+        error = torch.cat(self.blend(batch, fill), dim=1) - batch["full"]
+        return PROFILE_WEIGHT * (error**2 / self.spread).mean() + RANKING_WEIGHT * self.ranking_loss(
+            batch, fill
+        )
+
+
+def fill_of(filler: Filler, batch: Batch) -> Fill:
+    """The fill of a batch."""
+    names = ("affinity", "history_items", "history_weights", "attributes", "count")
+    return filler(*(batch[name] for name in names))
+
+
+def train_generator(
+    examples: Examples,
+    task: Task,
+    prior: Prior,
+    train: Indices,
+    validation: Indices,
+    seed: int,
+    schedule: Schedule = SCHEDULE,
+    on_epoch: OnEpoch = unwatched,
+) -> tuple[Encoder, Fit]:
+    """An encoder that corrects `prior`, in evaluation mode. Users with two events or more train it."""
+    torch.manual_seed(seed)
+    histories = examples.histories
+    train, validation = (users[histories.counts[users] > 1] for users in (train, validation))
+    model = Encoder(prior, examples.item_vectors)
+    batches = [examples.batch(histories.first(validation, count)) for count in VALIDATION_COUNTS]
+
+    def training_loss(rng: np.random.Generator) -> torch.Tensor:
+        users = rng.choice(train, min(BATCH, len(train)), replace=False)
+        batch = examples.batch(few_shot(histories, users, MOST_SHOWN, rng))
+        return task.loss(batch, fill_of(model, batch))
+
+    def validation_loss() -> float:
+        with torch.no_grad():
+            return float(np.mean([task.loss(batch, fill_of(model, batch)).item() for batch in batches]))
+
+    result = fit(model, training_loss, validation_loss, schedule, np.random.default_rng(seed), on_epoch)
+    return model, result

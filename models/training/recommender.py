@@ -1,0 +1,68 @@
+"""Training the ranker on warm users, at points in time: profile from what came before, targets after."""
+
+import numpy as np
+import torch
+
+from models.recommenders.features import WARM_EVENTS
+from models.recommenders.two_tower import TwoTower
+from models.schema import Floats, Indices
+from models.training.examples import Batch, Examples, ranking_loss, tower_arguments
+from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
+from models.training.split import TrainingError
+
+SCHEDULE = Schedule(epochs=60, steps=10, patience=8, learning_rate=1e-3)
+BATCH = 128
+# Where validation cuts each history, between the first warm profile and the last event.
+_VALIDATION_CUTS = (0.0, 0.3, 0.7)
+
+
+def train_ranker(
+    examples: Examples,
+    train: Indices,
+    validation: Indices,
+    popularity: Floats,
+    seed: int,
+    schedule: Schedule = SCHEDULE,
+    on_epoch: OnEpoch = unwatched,
+) -> tuple[TwoTower, Fit]:
+    """A ranker for users with `WARM_EVENTS` events or more, in evaluation mode and frozen.
+
+    Raises:
+        TrainingError: no training or no validation user has more than that many.
+    """
+    histories, catalogue = examples.histories, examples.schema.catalogue
+    train, validation = (users[histories.counts[users] > WARM_EVENTS] for users in (train, validation))
+    if not len(train) or not len(validation):
+        raise TrainingError(f"no warm user has more than {WARM_EVENTS} events: the ranker needs more data")
+    torch.manual_seed(seed)
+    model = TwoTower(
+        examples.item_vectors, popularity, len(catalogue.categories), catalogue.attribute_width
+    )
+
+    def cut_at(users: Indices, place: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Batch:
+        spare = histories.counts[users] - WARM_EVENTS
+        return examples.batch(
+            histories.first(users, WARM_EVENTS + (place * spare).astype(np.int64)), complete=False
+        )
+
+    def loss(batch: Batch) -> torch.Tensor:
+        return ranking_loss(model.user(*observed_arguments(batch)) @ model.items().T, batch)
+
+    def training_loss(rng: np.random.Generator) -> torch.Tensor:
+        users = rng.choice(train, min(BATCH, len(train)), replace=False)
+        # Squared: most cuts are early, where there is most left to foresee.
+        return loss(cut_at(users, rng.random(len(users)) ** 2))
+
+    batches = [cut_at(validation, np.full(len(validation), place)) for place in _VALIDATION_CUTS]
+
+    def validation_loss() -> float:
+        with torch.no_grad():
+            return float(np.mean([loss(batch).item() for batch in batches]))
+
+    result = fit(model, training_loss, validation_loss, schedule, np.random.default_rng(seed), on_epoch)
+    return model.requires_grad_(False), result
+
+
+def observed_arguments(batch: Batch) -> list[torch.Tensor]:
+    """The user tower's arguments when it ranks by what was observed."""
+    return tower_arguments(batch, batch["affinity"], batch["observed_embedding"])
