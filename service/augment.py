@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.schema import BLOCKS, Floats, Indices, Tensors, observed_embedding
-from service.blend import blend
+from service.blend import Scales, blend
 from service.decide import Decision, Evidence
 from service.infer import BadFill, fill_rows
 from service.ladder import LADDER, OBSERVED
@@ -121,7 +121,7 @@ def _place(
 ) -> None:
     """Blend `fill` with what was observed, into the rows `index` of the answer."""
     calibration, counts = model.bundle.calibration, answer.counts[index]
-    blended = blend(observed_affinity[index], embedding[index], fill, counts, calibration)
+    blended = blend(observed_affinity[index], embedding[index], fill, Scales(calibration, rung, counts))
     answer.affinity[index] = blended.affinity
     answer.embedding[index] = blended.embedding
     answer.virtual_items[index] = blended.virtual_items

@@ -12,8 +12,8 @@ from models.schema import Floats, Indices, Tensors
 class ObservedWeight(Protocol):
     """The learned, monotone weight of observed evidence."""
 
-    def observed_weight(self, block: str, count: int) -> float:
-        """In [0, 1]."""
+    def observed_weight(self, block: str, count: int, rung: str) -> float:
+        """In [0, 1]; the fill of `rung` has the rest."""
         ...
 
 
@@ -38,20 +38,25 @@ class Blended:
     embedding_weight: Floats
 
 
-def weigh(
-    calibration: ObservedWeight, block: str, counts: npt.NDArray[np.int64], observed: npt.NDArray[np.bool_]
-) -> Floats:
-    """[B] weight of observed evidence; 0 where `observed` says that there is none in this block."""
-    weights = np.array([calibration.observed_weight(block, int(count)) for count in counts], np.float32)
-    return np.where(observed, weights, np.float32(0))
+@dataclass(frozen=True)
+class Scales:
+    """Weighs evidence against the fill of one rung, for rows with these counts."""
+
+    calibration: ObservedWeight
+    rung: str
+    counts: npt.NDArray[np.int64]
+
+    def weigh(self, block: str, observed: npt.NDArray[np.bool_]) -> Floats:
+        """[B] weight of observed evidence; 0 where `observed` says that there is none in this block."""
+        weights = [self.calibration.observed_weight(block, int(count), self.rung) for count in self.counts]
+        return np.where(observed, np.array(weights, np.float32), np.float32(0))
 
 
 def blend(
     observed_affinity: Floats,
     observed_embedding: Floats,
     fill: Tensors,
-    counts: npt.NDArray[np.int64],
-    calibration: ObservedWeight,
+    scales: Scales,
 ) -> Blended:
     """`w(n)·observed + (1 − w(n))·fill`, per block, w learned and monotone in the count n.
 
@@ -59,11 +64,11 @@ def blend(
         observed_affinity: [B, C] shares, zeros where nothing was observed.
         observed_embedding: [B, D], zeros where nothing was observed.
         fill: a rung's outputs for the same rows.
-        counts: [B] events observed.
+        scales: the weight of each block, for that rung and these rows.
     """
-    affinity_weight = weigh(calibration, "affinity", counts, _some(observed_affinity))
-    embedding_weight = weigh(calibration, "embedding", counts, _some(observed_embedding))
-    virtual_weight = weigh(calibration, "virtual_items", counts, counts > 0)
+    affinity_weight = scales.weigh("affinity", _some(observed_affinity))
+    embedding_weight = scales.weigh("embedding", _some(observed_embedding))
+    virtual_weight = scales.weigh("virtual_items", scales.counts > 0)
     return Blended(
         _mix(observed_affinity, fill["fill_affinity"], affinity_weight),
         _mix(observed_embedding, fill["fill_embedding"], embedding_weight),
