@@ -11,6 +11,7 @@ from rich.table import Table
 from kindling.cli.options import Var
 from kindling.settings import load_settings
 
+_METRICS = {"ndcg@10": "NDCG@10", "recall@20": "Recall@20"}
 _SUBJECTS = {"raw": "raw features", "segment_prior": "count-shrinkage", "kindling": "Kindling"}
 
 
@@ -51,7 +52,7 @@ def train(
 
 
 def validation_table(metrics: dict[str, float]) -> Table:
-    """NDCG@10 and Recall@20 of validation users by events known, one row a way of filling."""
+    """Metrics of validation users by number of events known (k), one row a way of filling."""
     counts = sorted({int(name.rsplit("/", 1)[1]) for name in metrics})
     table = Table(
         "NDCG@10 / Recall@20",

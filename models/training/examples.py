@@ -76,12 +76,13 @@ def tower_arguments(batch: Batch, affinity: torch.Tensor, embedding: torch.Tenso
 
 
 def few_shot(histories: Histories, users: Indices, most: int, rng: np.random.Generator) -> Cut:
-    """Each user with 0 to `most` events, drawn uniformly: their earliest for one half, any for the other.
+    """Each user with 0 to `most` events: their earliest for one half, any for the other.
 
-    The earliest are what serving meets; any others are more examples of the same user. At least one
-    event always remains to be foreseen.
+    Small counts are drawn most: there the fill has the most to say. The earliest events are what
+    serving meets, any others are more examples of the same user; one always remains to be foreseen.
     """
-    wanted = np.minimum(rng.integers(0, most + 1, len(users)), histories.counts[users] - 1)
+    drawn = ((most + 1) * rng.random(len(users)) ** 2).astype(np.int64)
+    wanted = np.minimum(drawn, histories.counts[users] - 1)
     everything = histories.after(users, 0)
     shuffled = rng.random(len(users)) < 0.5
     within = (

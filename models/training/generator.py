@@ -12,11 +12,11 @@ from models.schema import Indices
 from models.training.examples import Batch, Examples, few_shot, ranking_loss, tower_arguments
 from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
 
-SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=3e-3)
+SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=2e-3)
 BATCH = 128
 MOST_SHOWN = 10
 VALIDATION_COUNTS = (0, 1, 2, 3, 5, 8)
-PROFILE_WEIGHT = 0.1
+PROFILE_WEIGHT = 0.06
 RANKING_WEIGHT = 0.3
 
 Fill = tuple[torch.Tensor, torch.Tensor]

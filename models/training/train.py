@@ -92,6 +92,8 @@ def train(data: Path, root: Path, arguments: Arguments | None = None, watch: Wat
         ExportError: an exported file answers differently from torch.
     """
     arguments = arguments or Arguments()
+    # The matrices are small: a second thread costs more in hand-overs than it computes.
+    torch.set_num_threads(1)
     catalogue = load_catalogue(data)
     items = load_items(data, catalogue)
     histories = load_histories(data, catalogue, items)
