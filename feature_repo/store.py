@@ -4,6 +4,10 @@ import importlib
 import os
 import sqlite3
 import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import yaml
@@ -12,6 +16,8 @@ from feast import FeatureStore
 from feature_repo.catalogue import load_catalogue
 from feature_repo.offline import seed_parts
 from feature_repo.workspace import Workspace
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Modules whose objects depend on the workspace's catalogue, in import order.
 _DECLARATIONS = ("entities", "sources", "views", "services")
@@ -84,3 +90,22 @@ def open_store(workspace: Workspace) -> FeatureStore:
     if not workspace.feature_store_yaml.exists():
         raise StoreError(f"{workspace.feature_store_yaml} does not exist: run `kindling apply` first")
     return FeatureStore(fs_yaml_file=workspace.feature_store_yaml)
+
+
+def materialize(
+    store: FeatureStore, views: Sequence[str], full: bool = False
+) -> dict[str, datetime | None]:
+    """Bring the rows of `views` online that are newer than their last materialization.
+
+    Args:
+        full: from the first row on.
+
+    Returns:
+        Since when, by view; None for from the first row on.
+    """
+    end, since = datetime.now(UTC), {}
+    for name in views:
+        since[name] = None if full else store.get_feature_view(name).most_recent_end_time
+        with redirect_stdout(StringIO()):  # Feast prints a banner and a bar a view
+            store.materialize(since[name] or EPOCH, end, [name])
+    return since

@@ -30,7 +30,7 @@ def consume(
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill one.")] = 0.2,
     session_seconds: Annotated[
         float, typer.Option(min=1.0, help="Silence after which the group gives its partitions away.")
-    ] = 10.0,
+    ] = 6.0,
     drain: Annotated[bool, typer.Option("--drain", help="Stop once everything there is folded.")] = False,
 ) -> None:
     """Fold events into features, online and offline, until interrupted."""

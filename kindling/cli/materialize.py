@@ -1,6 +1,5 @@
 """`kindling materialize`: offline rows to the online store."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,7 +9,6 @@ from kindling.cli.options import Var
 from kindling.settings import load_settings
 
 ITEM_VIEWS = ("item_content", "item_activity")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def materialize(
@@ -29,29 +27,29 @@ def materialize(
     settings = load_settings(var=var)
     console = Console()
     with console.status("opening the feature store"):
+        from feature_repo import store as stores
         from feature_repo.catalogue import load_catalogue, load_items
         from feature_repo.item_rows import write_activity, write_content
-        from feature_repo.store import StoreError, open_store
         from feature_repo.workspace import Workspace
         from models.content import content_vectors
 
         workspace = Workspace(settings.var.resolve())
-        store = open_store(workspace)
+        store = stores.open_store(workspace)
         catalogue = load_catalogue(workspace.data)
         items = load_items(workspace.data, catalogue)
     names = view or list(ITEM_VIEWS)
     known = {str(each.name) for each in store.list_feature_views()}
     if unknown := set(names) - known:
-        raise StoreError(f"--view: {', '.join(sorted(unknown))} is not one of {', '.join(sorted(known))}")
+        raise stores.StoreError(
+            f"--view: {', '.join(sorted(unknown))} is not one of {', '.join(sorted(known))}"
+        )
     if "item_content" in names:
         with console.status("embedding item texts"):
             write_content(workspace, store, items, catalogue, content_vectors(catalogue, items))
     if "item_activity" in names and not write_activity(workspace, store, catalogue):
         console.print("no events are logged yet: item_activity stays empty until `kindling consume` ran")
-    end = datetime.now(UTC)
     for name in names:
-        since = EPOCH if full else (store.get_feature_view(name).most_recent_end_time or EPOCH)
         with console.status(f"materializing {name}"):
-            store.materialize(since, end, [name])
-        start = "the beginning" if since == EPOCH else f"{since:%Y-%m-%d %H:%M:%S} UTC"
+            since = stores.materialize(store, [name], full)[name]
+        start = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the beginning"
         console.print(f"[bold]{name}[/]: rows since {start} are online")

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from feature_repo.catalogue import Catalogue, Items, load_catalogue, load_items
 from feature_repo.item_rows import write_activity, write_content
-from feature_repo.store import apply
+from feature_repo.store import apply, materialize
 from feature_repo.workspace import Workspace
 from kindling.client import Client
 from kindling.demo.audience import Audience, warm_events
@@ -41,8 +41,6 @@ CHUNK = 2_000
 START_S = 120.0
 REPLAY_S = 300.0
 TRAIN_S = 600.0
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Demo:
@@ -161,7 +159,7 @@ class Demo:
         """Bring the item views online, as `kindling materialize` does."""
         write_content(self.workspace, store, items, catalogue, content_vectors(catalogue, items))
         write_activity(self.workspace, store, catalogue)
-        store.materialize(EPOCH, datetime.now(UTC), ["item_content", "item_activity"])
+        materialize(store, ["item_content", "item_activity"], full=True)
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:

@@ -88,8 +88,8 @@ class Stage:
         reply = self.client.augment_batch(
             users, rungs=["segment_prior"], dry_run=True, deadline_ms=DEADLINE_MS * 5
         )
-        affinity = np.frombuffer(reply.affinity, "<f4").reshape(reply.rows, -1)
-        embedding = np.frombuffer(reply.embedding, "<f4").reshape(reply.rows, -1)
+        affinity = np.frombuffer(reply.affinity, "<f4").reshape(reply.rows, -1).tolist()
+        embedding = np.frombuffer(reply.embedding, "<f4").reshape(reply.rows, -1).tolist()
         return [
             row | {"filled_affinity": affinity[index], "user_embedding": embedding[index]}
             for index, row in enumerate(rows)
