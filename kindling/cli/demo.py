@@ -46,9 +46,8 @@ def _show(console: Console, outcome: "Outcome") -> None:
     for metric in METRICS:
         table = Table(
             "k",
-            *SUBJECTS,
-            "over raw",
-            "over count_shrinkage",
+            *(subject.replace("_", "-") for subject in SUBJECTS),
+            *(f"over {rival.replace('_', '-')}" for rival in SUBJECTS[:-1]),
             title=f"{metric} on {outcome.dataset}, {outcome.cold} held-out users, 95% intervals",
             title_justify="left",
         )
@@ -57,8 +56,8 @@ def _show(console: Console, outcome: "Outcome") -> None:
             lifts = [outcome.lift(k, rival, metric) for rival in SUBJECTS[:-1]]
             table.add_row(
                 str(k),
-                *(f"{mean.value:.3f} [dim]{mean.low:.3f}–{mean.high:.3f}[/]" for mean in means),
-                *(f"{lift.value:+.3f} [dim]{lift.low:+.3f}–{lift.high:+.3f}[/]" for lift in lifts),
+                *(f"{mean.value:.3f}\n[dim]{mean.low:.3f}–{mean.high:.3f}[/]" for mean in means),
+                *(f"{lift.value:+.3f}\n[dim]{lift.low:+.3f} {lift.high:+.3f}[/]" for lift in lifts),
             )
         console.print(table)
     for name, times in outcome.restarts.items():

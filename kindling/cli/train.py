@@ -54,18 +54,12 @@ def train(
 def validation_table(metrics: dict[str, float]) -> Table:
     """Metrics of validation users by number of events known (k), one row a way of filling."""
     counts = sorted({int(name.rsplit("/", 1)[1]) for name in metrics})
-    table = Table(
-        "NDCG@10 / Recall@20",
-        *(f"k = {count}" for count in counts),
-        title="validation users",
-        title_justify="left",
-    )
-    for subject, label in _SUBJECTS.items():
-        cells = (
-            f"{metrics[f'{subject}/ndcg@10/{count}']:.3f} / {metrics[f'{subject}/recall@20/{count}']:.3f}"
-            for count in counts
-        )
-        table.add_row(label, *cells)
+    table = Table("validation users", "", *(f"k={count}" for count in counts))
+    for metric, name in _METRICS.items():
+        for subject, label in _SUBJECTS.items():
+            values = (metrics[f"{subject}/{metric}/{count}"] for count in counts)
+            table.add_row(name if subject == "raw" else "", label, *(f"{value:.3f}" for value in values))
+        table.add_section()
     return table
 
 

@@ -88,7 +88,7 @@ def _draw_lift(figure: Figure, outcome: Outcome) -> None:
             None,
         )
         axes.axhline(0, color=COLOURS[rival], linewidth=1)
-        axes.set(xlabel="events known (k)", title=f"NDCG@10: Kindling minus {NAMES[rival]}")
+        axes.set(xlabel="events known (k)", title=f"NDCG@10: Kindling minus {rival.replace('_', '-')}")
         axes.set_xticks(SHOWN)
 
 
@@ -131,7 +131,7 @@ def _table(outcome: Outcome) -> str:
             mean = outcome.interval(k, subject, METRICS[0])
             best = max(outcome.interval(k, other, METRICS[0]).value for other in SUBJECTS)
             mark = ' class="best"' if mean.value == best else ""
-            cells.append(f"<td{mark}>{mean.value:.3f} <small>{mean.low:.3f}–{mean.high:.3f}</small></td>")
+            cells.append(f"<td{mark}>{mean.value:.3f}<small>{mean.low:.3f}–{mean.high:.3f}</small></td>")
         body.append(f"<tr><td>{NAMES[subject]}</td>{''.join(cells)}</tr>")
     return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
 
