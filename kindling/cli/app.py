@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from kindling.parent import follow_parent
 
@@ -64,5 +65,5 @@ def main() -> None:
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ROOMS:
             raise
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print("[bold red]error:[/]", Text(str(error)), soft_wrap=True)
         sys.exit(2)

@@ -11,30 +11,34 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from feature_repo.catalogue import Attribute
+from feature_repo.workspace import Workspace
+from kindling.settings import load_settings
 from models.datasets import detect
-from models.datasets.dataset import QUARANTINE_FILE, Dataset, DatasetError
+from models.datasets.dataset import QUARANTINE_FILE, Dataset
 from models.datasets.intake import Progress as Report
 from models.datasets.simulator import simulate
 
-DATA = Path("var/data")
+DEFAULT = "data in the workspace"
 SHOWN_CATEGORIES = 12
 SHOWN_VALUES = 6
 
 app = typer.Typer(help="Load, simulate and look at data.", no_args_is_help=True)
 
-Out = Annotated[Path, typer.Option(help="Folder to write the data set to; replaces the one there.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder to write the data set to; replaces the one there.", show_default=DEFAULT),
+]
 
 
 @app.command("load")
 def load_source(
     path: Annotated[Path, typer.Argument(help="Folder or file: RecBole, MovieLens or Amazon reviews.")],
-    out: Out = DATA,
+    out: Out = None,
 ) -> None:
     """Read PATH, whatever its format, and write it as one catalogue and one event stream."""
-    with _errors():
-        with _progress() as report:
-            dataset = detect.load(path, report)
-        _write(dataset, out)
+    with _progress() as report:
+        dataset = detect.load(path, report)
+    _write(dataset, _folder(out))
 
 
 @app.command("simulate")
@@ -43,20 +47,27 @@ def simulate_shop(
     items: Annotated[int, typer.Option(help="How many items are on offer.")] = 800,
     events: Annotated[int, typer.Option(help="How many ratings are given in all.")] = 80_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
-    out: Out = DATA,
+    out: Out = None,
 ) -> None:
     """Invent a shop, its users and their ratings, with the truth about their tastes beside it."""
-    with _errors():
-        _write(simulate(users=users, items=items, events=events, seed=seed), out)
+    _write(simulate(users=users, items=items, events=events, seed=seed), _folder(out))
 
 
 @app.command("show")
 def show(
-    data: Annotated[Path, typer.Option(help="Folder of a data set that was loaded or simulated.")] = DATA,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a data set that was loaded or simulated.", show_default=DEFAULT),
+    ] = None,
 ) -> None:
     """Say what the data set holds, what was left out of it, and why."""
-    with _errors():
-        Console().print(_summary(Dataset.load(data), data))
+    folder = _folder(data)
+    Console().print(_summary(Dataset.load(folder), folder))
+
+
+def _folder(given: Path | None) -> Path:
+    """The folder given, or where the workspace keeps its data."""
+    return given or Workspace(load_settings().var.resolve()).data
 
 
 def _write(dataset: Dataset, out: Path) -> None:
@@ -64,16 +75,6 @@ def _write(dataset: Dataset, out: Path) -> None:
     console = Console()
     console.print(_summary(dataset, out))
     console.print(f"Written to [bold]{out}[/bold]", highlight=False)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """A `DatasetError` ends the command with its message and exit code 2."""
-    try:
-        yield
-    except DatasetError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
 
 
 @contextmanager

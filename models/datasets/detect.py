@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from feature_repo.catalogue import CATALOGUE_FILE
 from models.datasets import amazon, movielens, recbole
 from models.datasets.dataset import Dataset, DatasetError
 from models.datasets.intake import Progress, silent
@@ -27,7 +28,7 @@ FORMATS: Sequence[Format] = (recbole, movielens, amazon)
 
 
 def load(path: Path, progress: Progress = silent) -> Dataset:
-    """Read the data set at `path`, a folder or a file of any known format.
+    """Read the data set at `path`, a folder or a file of any known format, or a folder saved before.
 
     Raises:
         DatasetError: nothing is there, no format fits (the message says what each expects and what
@@ -35,6 +36,8 @@ def load(path: Path, progress: Progress = silent) -> Dataset:
     """
     if not path.exists():
         raise DatasetError(f"{path} does not exist: name a folder or file with one of these\n{_expected()}")
+    if (path / CATALOGUE_FILE).is_file():
+        return Dataset.load(path)
     try:
         for known in FORMATS:
             if known.find(path):

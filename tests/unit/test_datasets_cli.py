@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from kindling.cli import main
 from kindling.cli.data import app
 from models.datasets.dataset import Dataset
 
@@ -36,13 +38,25 @@ def test_simulate_writes_the_truth_too(tmp_path: Path) -> None:
     assert Dataset.load(tmp_path / "out").truth
 
 
-def test_errors_are_said_plainly_with_exit_code_2(tmp_path: Path) -> None:
+def test_an_error_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for arguments, said in (
         (["load", str(tmp_path)], "found: nothing"),
         (["show", "--data", str(tmp_path / "nowhere")], "catalogue.json does not exist"),
         (["simulate", "--users", "5"], "users is 5"),
     ):
-        failed = run(app, arguments)
-        assert failed.exit_code == 2
-        assert said in failed.stderr
-        assert "Traceback" not in failed.output
+        monkeypatch.setattr("sys.argv", ["kindling", "data", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_workspace_is_where_data_goes_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINDLING_VAR", str(tmp_path))
+    sizes = ["--users", "40", "--items", "60", "--events", "600"]
+    assert run(app, ["simulate", *sizes]).exit_code == 0
+    assert Dataset.load(tmp_path / "data").events.num_rows
