@@ -102,7 +102,7 @@ def compare(
 def _present(
     bundle: Bundle, observed: Tensors, rung: str | None, sessions: dict[str, OnnxSession], count: int
 ) -> tuple[Floats, Floats]:
-    """Affinity [B, C] and embedding [B, D] as observed, blended with the fill of `rung` if one is named."""
+    """Affinity [B, C] and embedding [B, D] as observed, blended with the fill of `rung` if named."""
     blocks = [
         np.asarray(observed["affinity"], np.float32),
         observed_embedding(observed, bundle.item_vectors),

@@ -1,5 +1,7 @@
 """The ranker as it is trained: a user tower over profile features, an item tower over item vectors."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -11,7 +13,7 @@ DROPOUT = 0.3
 
 
 class TwoTower(nn.Module):
-    """Scores are dot products of `user` and `items`, the latter's last column being each item's bias.
+    """Scores are dot products of user vectors and `items`, the latter's last column being each item's bias.
 
     The user tower reads affinity [B, C], embedding [B, D], attributes [B, A], log1p of the count [B, 1]
     and mean value in 0..1 [B, 1]. Items that nobody used are scored by their vectors and a bias fitted
@@ -40,7 +42,7 @@ class TwoTower(nn.Module):
         self.popularity_weight = nn.Parameter(torch.ones(1))
         self.item_bias = nn.Linear(width, 1, bias=False)
 
-    def user(
+    def forward(
         self,
         affinity: torch.Tensor,
         embedding: torch.Tensor,
@@ -54,9 +56,36 @@ class TwoTower(nn.Module):
         matched = self.taste(embedding) + self.mixture(torch.cat(features, dim=1))
         return torch.cat([matched, torch.ones_like(log_count)], dim=1)
 
-    forward = user
-
     def items(self) -> torch.Tensor:
         """[I, MATCH_WIDTH + 1] item vectors."""
         bias = self.log_popularity[:, None] * self.popularity_weight + self.item_bias(self.item_vectors)
         return torch.cat([self.item_tower(self.item_vectors), bias], dim=1)
+
+
+class Committee(nn.Module):
+    """Several two-towers that rank by the mean of their scores: one alone owes much to its seed.
+
+    Its user vector is the members' side by side, so it serves as one two-tower would.
+    """
+
+    def __init__(self, members: Sequence[TwoTower]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(
+        self,
+        affinity: torch.Tensor,
+        embedding: torch.Tensor,
+        attributes: torch.Tensor,
+        log_count: torch.Tensor,
+        mean_value: torch.Tensor,
+    ) -> torch.Tensor:
+        """[B, T] user vectors; inputs as a member's."""
+        vectors = [
+            member(affinity, embedding, attributes, log_count, mean_value) for member in self.members
+        ]
+        return torch.cat(vectors, dim=1) / len(self.members)
+
+    def items(self) -> torch.Tensor:
+        """[I, T] item vectors."""
+        return torch.cat([member.items() for member in self.members if isinstance(member, TwoTower)], dim=1)

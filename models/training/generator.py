@@ -7,7 +7,7 @@ import torch
 
 from models.generators.encoder import Encoder
 from models.generators.prior import Prior
-from models.recommenders.two_tower import TwoTower
+from models.recommenders.two_tower import Committee
 from models.schema import Indices
 from models.training.examples import Batch, Examples, few_shot, ranking_loss, tower_arguments
 from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
@@ -16,8 +16,11 @@ SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=2e-3)
 BATCH = 128
 MOST_SHOWN = 10
 VALIDATION_COUNTS = (0, 1, 2, 3, 5, 8)
-PROFILE_WEIGHT = 0.06
 RANKING_WEIGHT = 0.3
+PROFILE_WEIGHT = 0.03
+# Added in full once many events are known: the more is known, the more the profile itself is the answer.
+KNOWN_PROFILE_WEIGHT = 0.15
+_KNOWN = 3.0
 
 Fill = tuple[torch.Tensor, torch.Tensor]
 Filler = Callable[..., Fill]
@@ -31,7 +34,7 @@ class Task:
         spread: [C + D] variance of full profiles, in whose units the profile's error is taken.
     """
 
-    def __init__(self, ranker: TwoTower, kappa: dict[str, float], spread: torch.Tensor) -> None:
+    def __init__(self, ranker: Committee, kappa: dict[str, float], spread: torch.Tensor) -> None:
         self.ranker, self.kappa, self.spread = ranker, kappa, spread
         self.items = ranker.items().detach().T  # [T, I]
 
@@ -46,7 +49,7 @@ class Task:
 
     def scores(self, batch: Batch, profile: Fill) -> torch.Tensor:
         """[B, I] the frozen ranker's scores for blended profiles."""
-        scores: torch.Tensor = self.ranker.user(*tower_arguments(batch, *profile)) @ self.items
+        scores: torch.Tensor = self.ranker(*tower_arguments(batch, *profile)) @ self.items
         return scores
 
     def ranking_loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
@@ -55,10 +58,10 @@ class Task:
 
     def loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
         """The ranking loss and the distance of the blended answer to the full profile."""
-        error = torch.cat(self.blend(batch, fill), dim=1) - batch["full"]
-        return PROFILE_WEIGHT * (error**2 / self.spread).mean() + RANKING_WEIGHT * self.ranking_loss(
-            batch, fill
-        )
+        error = (torch.cat(self.blend(batch, fill), dim=1) - batch["full"]) ** 2 / self.spread
+        known = batch["count"] / (batch["count"] + _KNOWN)
+        profile = ((PROFILE_WEIGHT + KNOWN_PROFILE_WEIGHT * known) * error).mean()
+        return profile + RANKING_WEIGHT * self.ranking_loss(batch, fill)
 
 
 def fill_of(filler: Filler, batch: Batch) -> Fill:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from models.recommenders.features import WARM_EVENTS
-from models.recommenders.two_tower import TwoTower
+from models.recommenders.two_tower import Committee, TwoTower
 from models.schema import Floats, Indices
 from models.training.examples import Batch, Examples, ranking_loss, tower_arguments
 from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
@@ -46,7 +46,7 @@ def train_ranker(
         )
 
     def loss(batch: Batch) -> torch.Tensor:
-        return ranking_loss(model.user(*observed_arguments(batch)) @ model.items().T, batch)
+        return ranking_loss(model(*observed_arguments(batch)) @ model.items().T, batch)
 
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
@@ -61,6 +61,25 @@ def train_ranker(
 
     result = fit(model, training_loss, validation_loss, schedule, np.random.default_rng(seed), on_epoch)
     return model.requires_grad_(False), result
+
+
+def train_committee(
+    examples: Examples,
+    train: Indices,
+    validation: Indices,
+    popularity: Floats,
+    seed: int,
+    members: int,
+    on_epoch: OnEpoch = unwatched,
+) -> Committee:
+    """Several rankers that differ by their seed, as one."""
+    rankers = []
+    for member in range(members):
+        ranker, _ = train_ranker(
+            examples, train, validation, popularity, seed * 1000 + member, on_epoch=on_epoch
+        )
+        rankers.append(ranker)
+    return Committee(rankers).eval()
 
 
 def observed_arguments(batch: Batch) -> list[torch.Tensor]:

@@ -22,17 +22,18 @@ from models.generators.prior import fit_priors
 from models.generators.rung import Rung
 from models.recommenders.features import TOWER_INPUTS, unit_values
 from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
-from models.recommenders.two_tower import TwoTower
+from models.recommenders.two_tower import Committee
 from models.schema import Floats, Indices, TensorSchema
 from models.training.calibrate import calibrate, fit_profile_kappa, fit_ranking_kappa
 from models.training.examples import Batch, Examples
 from models.training.generator import VALIDATION_COUNTS, Task, fill_of, train_generator
 from models.training.histories import Doubles, Histories, item_category_shares, load_histories
 from models.training.item_vectors import fit_item_vectors, fit_sharpness
-from models.training.recommender import observed_arguments, train_ranker
+from models.training.recommender import observed_arguments, train_committee
 from models.training.split import Split, split_by_join_time
 
 COLD_BELOW = 10
+RANKERS = 3
 MEMBERS = 3
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _EVIDENCE = 10.0
@@ -44,11 +45,13 @@ class Arguments:
 
     Attributes:
         seed: of every draw; equal seeds on one machine give equal models.
+        rankers: two-towers whose mean is the ranker.
         members: encoders whose mean is the generator.
         cold_below: users with fewer events are filled.
     """
 
     seed: int = 0
+    rankers: int = RANKERS
     members: int = MEMBERS
     cold_below: int = COLD_BELOW
 
@@ -75,7 +78,7 @@ class Trained:
     schema: TensorSchema
     split: Split
     examples: Examples
-    ranker: TwoTower
+    ranker: Committee
     rungs: dict[str, Rung]
     calibration: Calibration
     metrics: dict[str, float]
@@ -104,25 +107,29 @@ def train(data: Path, root: Path, arguments: Arguments | None = None, watch: Wat
     shares = item_category_shares(catalogue, items)
     trained = fit_models(schema, histories, split, content, shares, arguments, watch)
     watch(Progress("export"))
+    return save(trained, items.ids, root, arguments)
+
+
+def save(trained: Trained, item_ids: list[str], root: Path, arguments: Arguments) -> Bundle:
+    """Write fitted models as a bundle below `root`.
+
+    Raises:
+        ExportError: an exported file answers differently from torch.
+    """
     manifest = Manifest(
         version=datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ"),
-        fingerprint=schema.fingerprint,
-        schema=schema,
+        fingerprint=trained.schema.fingerprint,
+        schema=trained.schema,
         cold_below=arguments.cold_below,
         calibration=trained.calibration,
         mean_value=trained.examples.assumed_value,
-        cutoff_ms=split.cutoff_ms,
+        cutoff_ms=trained.split.cutoff_ms,
         metrics=trained.metrics,
         arguments=msgspec.to_builtins(arguments),
         sha256={},
     )
-    return write_bundle(
-        root,
-        manifest,
-        items.ids,
-        trained.examples.item_vectors,
-        lambda folder: write_models(trained, folder),
-    )
+    vectors = trained.examples.item_vectors
+    return write_bundle(root, manifest, item_ids, vectors, lambda folder: write_models(trained, folder))
 
 
 def fit_models(
@@ -144,8 +151,14 @@ def fit_models(
     def watched(step: str) -> Callable[[int, float], None]:
         return lambda epoch, loss: watch(Progress(step, epoch, loss))
 
-    ranker, _ = train_ranker(
-        examples, split.train, split.validation, popularity, arguments.seed, on_epoch=watched("ranker")
+    ranker = train_committee(
+        examples,
+        split.train,
+        split.validation,
+        popularity,
+        arguments.seed,
+        arguments.rankers,
+        on_epoch=watched("ranker"),
     )
     profiles = examples.full_profiles(split.train)
     counts = past.counts[split.train]
