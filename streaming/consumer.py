@@ -46,7 +46,8 @@ class Consumer(ConsumerRebalanceListener):
         batch_events: most events in a micro-batch.
         batch_seconds: longest wait to fill one, after its first event.
         cached_users: how many profiles are kept between batches.
-        session_seconds: after which silence the group gives this consumer's partitions away.
+        session_seconds: after which silence the group gives this consumer's partitions away; more than
+            the 3 seconds for which the embedded broker waits for others to join.
         sink: another place for profiles than `store`'s online store.
 
     Raises:
@@ -66,7 +67,7 @@ class Consumer(ConsumerRebalanceListener):
         batch_events: int = 5_000,
         batch_seconds: float = 0.2,
         cached_users: int = 20_000,
-        session_seconds: float = 10.0,
+        session_seconds: float = 6.0,
         sink: FeatureSink | None = None,
     ) -> None:
         self.counters = Counters()
@@ -99,6 +100,8 @@ class Consumer(ConsumerRebalanceListener):
                 max_poll_records=batch_events,
             )
             self._kafka.subscribe([topic], listener=self)
+            # Known before the group is joined, or the first assignment is empty and joining begins again.
+            self._kafka.partitions_for_topic(topic)
         except (KafkaError, OSError) as error:
             raise BrokerError(f"{broker.kind} broker at {broker.bootstrap}: {error}") from error
 
@@ -230,7 +233,10 @@ class Consumer(ConsumerRebalanceListener):
 
     def _lag(self) -> int | None:
         lag = 0
-        for partition in self._kafka.assignment():
+        assigned = self._kafka.assignment()
+        if not assigned:
+            return None
+        for partition in assigned:
             end = self._kafka.highwater(partition)
             if end is None:
                 return None

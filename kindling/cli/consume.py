@@ -29,7 +29,7 @@ def consume(
     batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5_000,
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill one.")] = 0.2,
     session_seconds: Annotated[
-        float, typer.Option(min=1.0, help="Silence after which the group gives its partitions away.")
+        float, typer.Option(min=4.0, help="Silence after which the group gives its partitions away.")
     ] = 6.0,
     drain: Annotated[bool, typer.Option("--drain", help="Stop once everything there is folded.")] = False,
 ) -> None:

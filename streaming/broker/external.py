@@ -1,15 +1,16 @@
 """A broker that someone else runs: its address, and the security options passed through."""
 
+import socket
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaConsumer
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streaming.errors import BrokerError
 
-_TIMEOUT_MS = 10_000
+_TIMEOUT_MS = 5_000
 
 
 class ExternalBroker:
@@ -46,6 +47,7 @@ class ExternalBroker:
     @property
     def cluster_id(self) -> str:
         """See `Broker.cluster_id`."""
+        self.reach()
         try:
             admin = KafkaAdminClient(**self.options, bootstrap_timeout_ms=_TIMEOUT_MS)
             try:
@@ -57,24 +59,46 @@ class ExternalBroker:
 
     def create_topic(self, name: str, partitions: int = 4) -> None:
         """See `Broker.create_topic`."""
+        self.reach()
         try:
-            # Asking for a topic by name is how one is created where creation is on use.
-            consumer = KafkaConsumer(**self.options, bootstrap_timeout_ms=_TIMEOUT_MS)
-            try:
-                known = consumer.partitions_for_topic(name) if self._topics_on_use else consumer.topics()
-            finally:
-                consumer.close()
-            if self._topics_on_use or name in (known or ()):
+            if self._topics_on_use:
+                self._use_topic(name)
                 return
             admin = KafkaAdminClient(**self.options, bootstrap_timeout_ms=_TIMEOUT_MS)
             try:
-                admin.create_topics({name: {"num_partitions": partitions}}, wait_for_metadata=True)
+                if name not in admin.list_topics():
+                    admin.create_topics({name: {"num_partitions": partitions}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 return  # another process was first
             finally:
                 admin.close()
         except (KafkaError, OSError) as error:
             raise self._unreachable(error) from error
+
+    def reach(self) -> None:
+        """Return if any of the bootstrap servers takes connections.
+
+        Said at once and in plain words, where a Kafka client would retry until its time is up.
+
+        Raises:
+            BrokerError: none does.
+        """
+        if "proxy_url" in self._options:
+            return
+        problem: OSError | None = None
+        for server in self.bootstrap.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdecimal():
+                raise BrokerError(
+                    f"bootstrap server {server!r} is not host:port; set KINDLING_BOOTSTRAP_SERVERS"
+                )
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_MS / 1000).close()
+                return
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            raise self._unreachable(problem)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +107,14 @@ class ExternalBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def _use_topic(self, name: str) -> None:
+        """A producer that asks for a topic by name brings it about, and waits until it is there."""
+        producer = KafkaProducer(**self.options, bootstrap_timeout_ms=_TIMEOUT_MS, max_block_ms=_TIMEOUT_MS)
+        try:
+            producer.partitions_for(name)
+        finally:
+            producer.close()
 
     def _unreachable(self, error: Exception) -> BrokerError:
         return BrokerError(

@@ -11,9 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kafka import KafkaConsumer
-from kafka.errors import KafkaError
-
 from streaming.broker.external import ExternalBroker
 from streaming.broker.maven import fetch
 from streaming.errors import BrokerError
@@ -104,7 +101,15 @@ class LocalBroker(ExternalBroker):
 
     def _format(self, java: list[str], properties: Path) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        # With an equals sign, since an id may begin with a dash.
+        command = [
+            *java,
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster}",
+            "-c",
+            str(properties),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BrokerError(f"Kafka could not format {properties.parent}: {done.stderr.strip()[-500:]}")
@@ -115,9 +120,10 @@ class LocalBroker(ExternalBroker):
             if process.poll() is not None:
                 raise BrokerError(f"Kafka ended with status {process.returncode}: {self._log_end()}")
             try:
-                KafkaConsumer(**self.options, bootstrap_timeout_ms=1_000).close()
+                self.reach()
+                _ = self.cluster_id
                 return
-            except (KafkaError, OSError):
+            except BrokerError:
                 time.sleep(0.1)  # not listening yet
         raise BrokerError(f"Kafka did not answer within {_START_SECONDS:g} s: {self._log_end()}")
 
