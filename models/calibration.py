@@ -50,10 +50,16 @@ def never_falling(confidences: Sequence[float]) -> list[float]:
     return [float(value) for value in np.maximum.accumulate(np.clip(confidences, 0, 1))]
 
 
-def choose_rungs(losses: Mapping[str, Sequence[float]], preferred: str, fallback: str) -> list[str]:
-    """At each count, `preferred` where its validation loss is at most that of `fallback`, else that."""
-    pairs = zip(losses[preferred], losses[fallback], strict=True)
-    return [preferred if ours <= theirs else fallback for ours, theirs in pairs]
+def choose_rungs(
+    metrics: Mapping[str, Sequence[Mapping[str, float]]], preferred: str, fallback: str
+) -> list[str]:
+    """At each count, `preferred` where it is at least as good as `fallback` by every metric, else that.
+
+    Args:
+        metrics: per rung and count, what was measured, more being better.
+    """
+    pairs = zip(metrics[preferred], metrics[fallback], strict=True)
+    return [preferred if all(ours[m] >= theirs[m] for m in theirs) else fallback for ours, theirs in pairs]
 
 
 def fully_known(calibration: Calibration, rungs: Sequence[str]) -> bool:

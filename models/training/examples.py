@@ -11,6 +11,8 @@ from models.training.histories import Cut, Doubles, Histories
 
 Batch = dict[str, torch.Tensor]
 
+_SHARPENING = 2.0
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -109,3 +111,16 @@ def ranking_loss(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
     count = later.sum(dim=1).clamp(min=1)
     weight = count.sqrt() * (later.sum(dim=1) > 0)
     return -((later * logs).sum(dim=1) / count * weight).sum() / weight.sum().clamp(min=1e-9)
+
+
+def top_loss(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """How unlikely an unseen item drawn by its score is one the user did use later, the mean over users.
+
+    Scores are sharpened, so the draw is from the top of the list: the cross-entropy asks for all later
+    items, this for any of them to be first.
+    """
+    sharpened = (_SHARPENING * scores).masked_fill(batch["seen"] > 0, -1e9)
+    later = sharpened.masked_fill(batch["later"] == 0, -1e9)
+    unlikely = torch.logsumexp(sharpened, dim=1) - torch.logsumexp(later, dim=1)
+    foreseeable = batch["later"].sum(dim=1) > 0
+    return (unlikely * foreseeable).sum() / foreseeable.sum().clamp(min=1)

@@ -9,7 +9,7 @@ from models.generators.encoder import Encoder
 from models.generators.prior import Prior
 from models.recommenders.two_tower import Committee
 from models.schema import Indices
-from models.training.examples import Batch, Examples, few_shot, ranking_loss, tower_arguments
+from models.training.examples import Batch, Examples, few_shot, ranking_loss, top_loss, tower_arguments
 from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
 
 SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=2e-3)
@@ -17,6 +17,7 @@ BATCH = 128
 MOST_SHOWN = 10
 VALIDATION_COUNTS = (0, 1, 2, 3, 5, 8)
 RANKING_WEIGHT = 0.3
+TOP_WEIGHT = 1.5
 PROFILE_WEIGHT = 0.03
 # Added in full once many events are known: the more is known, the more the profile itself is the answer.
 KNOWN_PROFILE_WEIGHT = 0.15
@@ -53,8 +54,9 @@ class Task:
         return scores
 
     def ranking_loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
-        """Cross-entropy of later items under the ranker, for the blended answer."""
-        return ranking_loss(self.scores(batch, self.blend(batch, fill)), batch)
+        """How badly the ranker foresees from the blended answer: all later items, and those on top."""
+        scores = self.scores(batch, self.blend(batch, fill))
+        return ranking_loss(scores, batch) + TOP_WEIGHT * top_loss(scores, batch)
 
     def loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
         """The ranking loss and the distance of the blended answer to the full profile."""

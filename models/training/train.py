@@ -34,7 +34,7 @@ from models.training.split import Split, split_by_join_time
 
 COLD_BELOW = 10
 RANKERS = 3
-MEMBERS = 3
+MEMBERS = 4
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _EVIDENCE = 10.0
 

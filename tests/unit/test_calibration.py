@@ -48,8 +48,10 @@ def test_confidence_never_falls_and_stays_within_bounds() -> None:
 
 
 def test_the_fallback_serves_where_the_preferred_rung_is_worse() -> None:
-    losses = {"ours": [1.0, 2.0, 3.0], "prior": [1.5, 2.0, 2.5]}
-    assert choose_rungs(losses, "ours", "prior") == ["ours", "ours", "prior"]
+    ours = [{"ndcg": 0.5, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.5, "recall": 0.1}]
+    prior = [{"ndcg": 0.4, "recall": 0.1}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}]
+    chosen = choose_rungs({"ours": ours, "prior": prior}, "ours", "prior")
+    assert chosen == ["ours", "ours", "prior"]
 
 
 def test_a_trained_calibration_covers_every_rung_block_and_count() -> None:
