@@ -19,13 +19,21 @@ class Address(msgspec.Struct, frozen=True, omit_defaults=True):
     bootstrap: str
     pid: int
     api_version: tuple[int, ...] | None = None
+    cluster_id: str | None = None
     topics_on_use: bool = False
 
 
 def write_address(broker: Broker, path: Path) -> None:
     """Tell other processes on this machine where `broker` is."""
     version = broker.options.get("api_version")
-    address = Address(broker.kind, broker.bootstrap, os.getpid(), version, broker.kind == "embedded")
+    address = Address(
+        kind=broker.kind,
+        bootstrap=broker.bootstrap,
+        pid=os.getpid(),
+        api_version=version,
+        cluster_id=broker.cluster_id,
+        topics_on_use=broker.kind == "embedded",
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(msgspec.json.encode(address))
@@ -56,6 +64,8 @@ def choose(bootstrap: str | None, options: dict[str, Any] | None, address_file: 
     address = read_address(address_file)
     if address is not None:
         found: dict[str, Any] = {"api_version": address.api_version} if address.api_version else {}
-        broker = ExternalBroker(address.bootstrap, found, topics_on_use=address.topics_on_use)
+        broker = ExternalBroker(
+            address.bootstrap, found, cluster_id=address.cluster_id, topics_on_use=address.topics_on_use
+        )
         return broker, f"{address.kind} broker at {address.bootstrap}, running here ({address_file})"
     return EmbeddedBroker(), "embedded broker in this process, since none is configured or running here"

@@ -4,6 +4,7 @@ It speaks the protocol to any process on this machine, but keeps everything in m
 its process, and drops the oldest records of a partition beyond about 5 MiB.
 """
 
+import uuid
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ class EmbeddedBroker(ExternalBroker):
         self._cluster: AdminClient | None = None
 
     def __enter__(self) -> Self:
+        # It names itself after an address in memory, which the next one may get again.
+        self._cluster_id = uuid.uuid4().hex
         # The client object is the broker: it lives as long as it is referred to.
         self._cluster = AdminClient({"test.mock.num.brokers": 1, "log_level": 3})
         try:

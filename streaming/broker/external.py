@@ -20,16 +20,23 @@ class ExternalBroker:
         bootstrap: `host:port[,host:port...]`.
         options: further kafka-python options, such as `security_protocol`, `sasl_mechanism`,
             `sasl_plain_username`, `sasl_plain_password`, `ssl_cafile`.
+        cluster_id: its identity, where what it calls itself is not unique.
         topics_on_use: whether the broker cannot create topics, and does so when one is asked for.
     """
 
     kind = "external"
 
     def __init__(
-        self, bootstrap: str, options: dict[str, Any] | None = None, *, topics_on_use: bool = False
+        self,
+        bootstrap: str,
+        options: dict[str, Any] | None = None,
+        *,
+        cluster_id: str | None = None,
+        topics_on_use: bool = False,
     ) -> None:
         self._bootstrap = bootstrap
         self._options = dict(options or {})
+        self._cluster_id = cluster_id
         self._topics_on_use = topics_on_use
 
     @property
@@ -48,6 +55,8 @@ class ExternalBroker:
     def cluster_id(self) -> str:
         """See `Broker.cluster_id`."""
         self.reach()
+        if self._cluster_id is not None:
+            return self._cluster_id
         try:
             admin = KafkaAdminClient(**self.options, bootstrap_timeout_ms=_TIMEOUT_MS)
             try:

@@ -65,6 +65,16 @@ def test_it_says_what_it_is_and_where(broker: Broker, request: pytest.FixtureReq
     assert broker.cluster_id == broker.cluster_id != "None"
 
 
+def test_each_start_of_an_embedded_broker_is_another_cluster(tmp_path: Path) -> None:
+    identities = []
+    for _ in range(3):
+        with EmbeddedBroker() as broker:
+            write_address(broker, tmp_path / "broker.json")
+            identities.append(broker.cluster_id)
+            assert choose(None, {}, tmp_path / "broker.json")[0].cluster_id == broker.cluster_id
+    assert len(set(identities)) == 3
+
+
 def test_a_topic_is_created_once_with_four_partitions(broker: Broker, topic: str) -> None:
     broker.create_topic(topic)
     broker.create_topic(topic)
