@@ -9,6 +9,7 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from feature_repo.catalogue import Catalogue, Items
+from feature_repo.event_log import folder, has_events
 from feature_repo.offline import part_schema, write_part
 from feature_repo.workspace import Workspace
 
@@ -50,10 +51,9 @@ def write_activity(workspace: Workspace, store: FeatureStore, catalogue: Catalog
     Returns:
         How many items had events; 0 where nothing was logged yet.
     """
-    log = workspace.offline / "events"
-    if not any(log.glob("*.parquet")):
+    if not has_events(workspace):
         return 0
-    parameters = {"log": str(log / "*.parquet"), "half_life_days": catalogue.half_life_days}
+    parameters = {"log": str(folder(workspace) / "*.parquet"), "half_life_days": catalogue.half_life_days}
     with duckdb.connect() as connection:
         rows = connection.execute(_POPULARITY, parameters).arrow()
     table = rows if isinstance(rows, pa.Table) else rows.read_all()

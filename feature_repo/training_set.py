@@ -5,10 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureStore
-
-from feature_repo.workspace import Workspace
 
 OBSERVED_SERVICE = "observed_v1"
 AUGMENTED_VIEW = "user_augmented"
@@ -49,22 +48,6 @@ def check_features(store: FeatureStore, features: Sequence[str]) -> None:
             raise TrainingSetError(f"--feature {reference}: {view_name} has no {name!r}; it has {known}")
 
 
-def logged_events(workspace: Workspace) -> pd.DataFrame:
-    """Every logged event as a labelled row: user, item, type, value and `event_timestamp`.
-
-    Raises:
-        TrainingSetError: nothing was logged yet.
-    """
-    log = workspace.offline / "events"
-    if not any(log.glob("*.parquet")):
-        raise TrainingSetError(
-            f"{log} holds no events: run `kindling consume` first, or give --entities FILE"
-        )
-    events = pq.read_table(log, columns=["user_id", "item_id", "type", "value", "event_time"]).to_pandas()
-    events = events[events["item_id"].notna()].rename(columns={"event_time": "event_timestamp"})
-    return events.sort_values(["event_timestamp", "user_id"], ignore_index=True)
-
-
 def read_entities(path: Path) -> pd.DataFrame:
     """Rows to train on, from Parquet or CSV: `user_id`, `event_timestamp` and any label columns.
 
@@ -90,7 +73,7 @@ def read_entities(path: Path) -> pd.DataFrame:
     return rows
 
 
-def join(store: FeatureStore, entities: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+def join(store: FeatureStore, entities: pd.DataFrame, features: Sequence[str]) -> pa.Table:
     """`entities` with each row's features as they stood just before its `event_timestamp`.
 
     Args:
@@ -98,5 +81,7 @@ def join(store: FeatureStore, entities: pd.DataFrame, features: Sequence[str]) -
         features: `view:feature` references.
     """
     asked = entities.assign(event_timestamp=entities["event_timestamp"].dt.as_unit("us") - JUST_BEFORE)
-    joined = store.get_historical_features(asked, list(features)).to_df()
-    return joined.assign(event_timestamp=joined["event_timestamp"] + JUST_BEFORE)
+    joined = store.get_historical_features(asked, list(features)).to_arrow()
+    position = joined.column_names.index("event_timestamp")
+    moments = pc.add(joined["event_timestamp"], pa.scalar(JUST_BEFORE, pa.duration("us")))
+    return joined.set_column(position, "event_timestamp", moments)

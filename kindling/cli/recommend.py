@@ -30,6 +30,7 @@ def recommend(
     console = Console()
     with console.status("opening the feature store"):
         from feature_repo.catalogue import load_catalogue, load_items
+        from feature_repo.event_log import used_items
         from feature_repo.store import open_store
         from feature_repo.workspace import Workspace
         from models.recommenders.features import fill_is_current
@@ -48,7 +49,8 @@ def recommend(
     row = {name: values[0] for name, values in columns.items()}
     modes: list[Mode] = ["raw", "enriched"] if only is None else ["enriched" if only else "raw"]
     ranker = Ranker(bundle)
-    lists = [ranker.rank([row], mode, top)[0] for mode in modes]
+    used = [used_items(workspace, user)]
+    lists = [ranker.rank([row], mode, top, used)[0] for mode in modes]
     table = Table(
         "", *modes, title=f"user {user}: {row['event_count'] or 0} events known", title_justify="left"
     )

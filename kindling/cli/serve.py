@@ -31,6 +31,7 @@ def serve(
     """Answer Augment calls until SIGTERM, then finish what is in flight."""
     settings = load_settings(var=var, host=host, port=port, provider=provider)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("feast").setLevel(logging.WARNING)
     from models.session import require_runtime
 
     require_runtime(settings.provider)  # before seconds are spent on imports

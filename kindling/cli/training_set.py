@@ -33,7 +33,10 @@ def training_set(
     settings = load_settings(var=var)
     console = Console()
     with console.status("opening the feature store"):
+        import pyarrow.parquet as pq
+
         from feature_repo import training_set as sets
+        from feature_repo.event_log import labelled_events
         from feature_repo.store import open_store
         from feature_repo.workspace import Workspace
 
@@ -41,12 +44,12 @@ def training_set(
         store = open_store(workspace)
     features = feature or sets.observed_features(store)
     sets.check_features(store, features)
-    rows = sets.read_entities(entities) if entities else sets.logged_events(workspace)
+    rows = sets.read_entities(entities) if entities else labelled_events(workspace)
     with console.status(f"joining {len(features)} features to {len(rows):,} rows"):
         joined = sets.join(store, rows, features)
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_suffix(".partial")
-        joined.to_parquet(partial, index=False)
+        pq.write_table(joined, partial)
         partial.replace(out)
     generated = [name for name in features if name.startswith(f"{sets.AUGMENTED_VIEW}:")]
     if generated:

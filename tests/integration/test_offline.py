@@ -1,6 +1,7 @@
 """Offline: training sets that never see the future, and items brought online."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from feast import FeatureStore
 
 from feature_repo import training_set as sets
+from feature_repo.event_log import EventLogError, labelled_events, used_items
 from feature_repo.item_rows import write_activity, write_content
 from feature_repo.offline import part_schema, write_part
 from feature_repo.training_set import TrainingSetError
@@ -63,7 +65,7 @@ def entities(*minutes: float) -> pd.DataFrame:
 
 def test_a_row_sees_what_was_known_just_before_and_no_more(logged: FeatureStore) -> None:
     asked = entities(0.5, 1, 1.001, 2.5, 3, 60)
-    joined = sets.join(logged, asked, ["user_activity:event_count"]).sort_values("label")
+    joined = sets.join(logged, asked, ["user_activity:event_count"]).sort_by("label").to_pandas()
     counts = joined["event_count"].fillna(0).astype(int).tolist()
     assert counts == [0, 0, 1, 2, 2, 3]
     assert joined["event_timestamp"].tolist() == asked["event_timestamp"].tolist()
@@ -77,7 +79,7 @@ def test_observed_features_alone_are_the_default(logged: FeatureStore) -> None:
 
 def test_a_generated_feature_comes_when_it_is_named(logged: FeatureStore) -> None:
     joined = sets.join(logged, entities(5), ["user_augmented:rung"])
-    assert joined["rung"].tolist() == ["generator"]
+    assert joined["rung"].to_pylist() == ["generator"]
 
 
 @pytest.mark.parametrize("reference", ["nowhere:x", "user_activity:nothing", "event_count"])
@@ -89,12 +91,23 @@ def test_a_feature_that_does_not_exist_is_named_with_those_that_do(
 
 
 def test_every_logged_event_is_a_row_to_train_on(workspace: Workspace, logged: FeatureStore) -> None:
-    rows = sets.logged_events(workspace)
+    rows = labelled_events(workspace)
     assert list(zip(rows["user_id"], rows["item_id"], strict=True)) == [
         ("ann", "green"),
         ("ann", "teapot"),
         ("bob", "green"),
     ]
+
+
+def test_all_items_a_user_used_are_known(workspace: Workspace, logged: FeatureStore) -> None:
+    assert used_items(workspace, "ann") == {"green", "teapot"}
+    assert used_items(workspace, "nobody") == set()
+
+
+def test_an_empty_log_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(EventLogError, match="kindling consume"):
+        labelled_events(Workspace(tmp_path))
+    assert used_items(Workspace(tmp_path), "ann") == set()
 
 
 def test_entity_files_are_checked(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -28,6 +28,7 @@ from models.recommenders.ranker import Ranker
 from models.registry import Registry
 from service.server import SERVICE, Running, running
 from tests import checkerboard
+from tests.servers import running_redis
 
 NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -79,14 +80,23 @@ def activity(user: str, items: list[str]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    if request.param == "sqlite":
+        yield from serve(tmp_path_factory, None)
+    else:
+        with running_redis() as address:
+            yield from serve(tmp_path_factory, address)
+
+
+def serve(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterator[Served]:
+    """The checkerboard shop with four users, served from SQLite or from Redis."""
     workspace = Workspace(tmp_path_factory.mktemp("served"))
     shutil.copytree(checkerboard.shop(), workspace.data)
     bundle = checkerboard.bundle()
     shutil.copytree(bundle.folder, workspace.bundles / bundle.version)
     Registry(workspace.bundles).activate(bundle.version)
-    store = apply(workspace)
+    store = apply(workspace, redis)
     rows = [activity("cold", ["i4", "i2"]), activity("warm", [f"i{item}" for item in range(0, 24, 2)])]
     store.write_to_online_store("user_activity", pd.DataFrame(rows))
     declared = {
