@@ -10,7 +10,7 @@ from models.evaluation.ranking import score_table
 from models.generators.rung import Rung
 from models.schema import BLOCKS, Indices
 from models.training.examples import Batch, Examples
-from models.training.generator import Fill, Task, fill_of
+from models.training.generator import VALIDATION_COUNTS, Fill, Task, fill_of
 
 _KAPPAS = tuple(float(kappa) for kappa in np.geomspace(0.5, 200, 14))
 
@@ -116,3 +116,30 @@ def calibrate(
         },
         rungs=choose_rungs(metrics, "generator", "segment_prior"),
     )
+
+
+def validation_metrics(
+    rungs: Mapping[str, Rung],
+    tasks: Mapping[str, Task],
+    calibration: Calibration,
+    batches: Sequence[Batch],
+) -> dict[str, float]:
+    """NDCG@10 and Recall@20 of validation users under the frozen ranker, by way of filling and count.
+
+    `kindling` is the calibrated choice between generator and segment prior; `raw` fills nothing.
+    """
+    metrics: dict[str, float] = {}
+    for count, batch in zip(VALIDATION_COUNTS, batches, strict=True):
+        with torch.no_grad():
+            profiles = {
+                name: tasks[name].blend(batch, fill_of(rung, batch)[:2]) for name, rung in rungs.items()
+            }
+            profiles["kindling"] = profiles[calibration.best_rung(count)]
+            profiles["raw"] = (batch["affinity"], batch["observed_embedding"])
+            scores = {name: tasks["generator"].scores(batch, profile) for name, profile in profiles.items()}
+        for name, scored in scores.items():
+            table = score_table(scored.numpy(), batch["seen"].numpy() > 0, batch["later"].numpy() > 0)
+            metrics |= {
+                f"{name}/{metric}/{count}": float(values.mean()) for metric, values in table.items()
+            }
+    return metrics

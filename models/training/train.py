@@ -15,7 +15,6 @@ from feature_repo.catalogue import load_catalogue, load_items
 from models.bundle import RECOMMENDER_FOLDER, Bundle, Manifest, write_bundle
 from models.calibration import Calibration
 from models.content import content_vectors
-from models.evaluation.ranking import score_table
 from models.export.onnx import example_inputs, export
 from models.generators.encoder import Ensemble
 from models.generators.prior import fit_priors
@@ -24,9 +23,9 @@ from models.recommenders.features import TOWER_INPUTS, unit_values
 from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
 from models.recommenders.two_tower import Committee
 from models.schema import Floats, Indices, TensorSchema
-from models.training.calibrate import calibrate, fit_profile_kappa, fit_ranking_kappa
-from models.training.examples import Batch, Examples
-from models.training.generator import VALIDATION_COUNTS, Task, fill_of, train_generator
+from models.training.calibrate import calibrate, fit_profile_kappa, fit_ranking_kappa, validation_metrics
+from models.training.examples import Examples
+from models.training.generator import VALIDATION_COUNTS, Task, train_generator
 from models.training.histories import Doubles, Histories, item_category_shares, load_histories
 from models.training.item_vectors import fit_item_vectors, fit_sharpness
 from models.training.recommender import observed_arguments, train_committee
@@ -34,7 +33,7 @@ from models.training.split import Split, split_by_join_time
 
 COLD_BELOW = 10
 RANKERS = 3
-MEMBERS = 4
+MEMBERS = 3
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _EVIDENCE = 10.0
 
@@ -219,30 +218,6 @@ def block_spread(profiles: Doubles, categories: int) -> torch.Tensor:
     blocks = (variance[:categories], variance[categories:])
     spread = np.concatenate([np.full(len(block), max(block.mean(), 1e-12)) for block in blocks])
     return torch.as_tensor(spread, dtype=torch.float32)
-
-
-def validation_metrics(
-    rungs: dict[str, Rung], tasks: dict[str, Task], calibration: Calibration, batches: list[Batch]
-) -> dict[str, float]:
-    """NDCG@10 and Recall@20 of validation users under the frozen ranker, by way of filling and count.
-
-    `kindling` is the calibrated choice between generator and segment prior; `raw` fills nothing.
-    """
-    metrics: dict[str, float] = {}
-    for count, batch in zip(VALIDATION_COUNTS, batches, strict=True):
-        with torch.no_grad():
-            profiles = {
-                name: tasks[name].blend(batch, fill_of(rung, batch)[:2]) for name, rung in rungs.items()
-            }
-            profiles["kindling"] = profiles[calibration.best_rung(count)]
-            profiles["raw"] = (batch["affinity"], batch["observed_embedding"])
-            scores = {name: tasks["generator"].scores(batch, profile) for name, profile in profiles.items()}
-        for name, scored in scores.items():
-            table = score_table(scored.numpy(), batch["seen"].numpy() > 0, batch["later"].numpy() > 0)
-            metrics |= {
-                f"{name}/{metric}/{count}": float(values.mean()) for metric, values in table.items()
-            }
-    return metrics
 
 
 def write_models(trained: Trained, folder: Path) -> None:
