@@ -6,7 +6,6 @@ begins at the last commit and ends in the same values.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +21,7 @@ from feature_repo.catalogue import Catalogue, Items
 from feature_repo.workspace import Workspace
 from streaming.batch import Batch
 from streaming.broker.port import Broker
+from streaming.cache import ProfileCache
 from streaming.counters import Counters
 from streaming.dead_letters import DeadLetters
 from streaming.decode import Decoder
@@ -29,7 +29,6 @@ from streaming.errors import BrokerError, PositionError
 from streaming.fold import Fold
 from streaming.offline_log import EVENTS, OfflineLog
 from streaming.position import origin
-from streaming.profile import Profile
 from streaming.sink import FeastSink, FeatureSink
 
 _POLL_MS = 100
@@ -73,7 +72,6 @@ class Consumer(ConsumerRebalanceListener):
         self.counters = Counters()
         self._batch_events = batch_events
         self._batch_seconds = batch_seconds
-        self._cached_users = cached_users
         self._topic = topic
         broker.create_topic(topic)
         self._origin = origin(broker.cluster_id, topic)
@@ -82,7 +80,7 @@ class Consumer(ConsumerRebalanceListener):
         self._offline = OfflineLog(workspace, store, catalogue, topic, self._origin)
         self._sink = sink or FeastSink(store, catalogue)
         self._dead_letters = DeadLetters(broker, topic)
-        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._profiles = ProfileCache(self._sink, cached_users)
         self._next: dict[int, int] = {}
         # Rebalances are told on the client's own thread: it counts, the loop reacts.
         self._rebalances = self._settled = 0
@@ -185,31 +183,19 @@ class Consumer(ConsumerRebalanceListener):
     def _store(self, records: list[ConsumerRecord]) -> None:
         batch = Batch(records, self._decoder)
         self._check_continuity(records)
-        batch.fold(self._fold, self._profiles_of(batch.users), self._origin)
+        batch.fold(self._fold, self._profiles.read(batch.users), self._origin)
         for rows in batch.rows.values():
             self._offline.append(rows)
         self._dead_letters.send(batch.dead)
         if batch.changed:
             self._sink.write(batch.changed)
-        self._remember(batch.profiles)
+        self._profiles.keep(batch.profiles)
         self._commit(batch.positions)
         self.counters.batches += 1
         self.counters.events += batch.size - len(batch.dead) - batch.replayed
         self.counters.replayed += batch.replayed
         self.counters.dead_letters += len(batch.dead)
         self.counters.late += batch.late
-
-    def _profiles_of(self, users: set[str]) -> dict[str, Profile]:
-        known = {user: self._profiles[user] for user in users if user in self._profiles}
-        missing = users - known.keys()
-        return known | self._sink.read(missing) if missing else known
-
-    def _remember(self, profiles: dict[str, Profile]) -> None:
-        for user, profile in profiles.items():
-            self._profiles[user] = profile
-            self._profiles.move_to_end(user)
-        while len(self._profiles) > self._cached_users:
-            self._profiles.popitem(last=False)
 
     def _commit(self, positions: dict[int, int]) -> None:
         offsets = {
