@@ -53,13 +53,19 @@ def never_falling(confidences: Sequence[float]) -> list[float]:
 def choose_rungs(
     metrics: Mapping[str, Sequence[Mapping[str, float]]], preferred: str, fallback: str
 ) -> list[str]:
-    """At each count, `preferred` where it is at least as good as `fallback` by every metric, else that.
+    """At each count, `preferred` where it is at least as good as `fallback`, else that.
+
+    As good: the mean ratio of its metrics to the other's is 1 or more, so that no metric's scale decides.
 
     Args:
         metrics: per rung and count, what was measured, more being better.
     """
+
+    def ratio(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+        return float(np.mean([ours[name] / max(theirs[name], 1e-9) for name in theirs]))
+
     pairs = zip(metrics[preferred], metrics[fallback], strict=True)
-    return [preferred if all(ours[m] >= theirs[m] for m in theirs) else fallback for ours, theirs in pairs]
+    return [preferred if ratio(ours, theirs) >= 1 else fallback for ours, theirs in pairs]
 
 
 def fully_known(calibration: Calibration, rungs: Sequence[str]) -> bool:

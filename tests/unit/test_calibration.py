@@ -48,7 +48,7 @@ def test_confidence_never_falls_and_stays_within_bounds() -> None:
 
 
 def test_the_fallback_serves_where_the_preferred_rung_is_worse() -> None:
-    ours = [{"ndcg": 0.5, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.5, "recall": 0.1}]
+    ours = [{"ndcg": 0.5, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.41, "recall": 0.1}]
     prior = [{"ndcg": 0.4, "recall": 0.1}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}]
     chosen = choose_rungs({"ours": ours, "prior": prior}, "ours", "prior")
     assert chosen == ["ours", "ours", "prior"]
