@@ -1,6 +1,6 @@
 """Training sets: for each (user, moment) the features as they stood just before that moment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ AUGMENTED_VIEW = "user_augmented"
 
 # Feast joins rows up to and including the moment asked for; a label's own event must not be among them.
 JUST_BEFORE = timedelta(milliseconds=1)
+JOINED_ROWS = 2_000
 
 
 class TrainingSetError(ValueError):
@@ -73,15 +74,20 @@ def read_entities(path: Path) -> pd.DataFrame:
     return rows
 
 
-def join(store: FeatureStore, entities: pd.DataFrame, features: Sequence[str]) -> pa.Table:
-    """`entities` with each row's features as they stood just before its `event_timestamp`.
+def join(store: FeatureStore, entities: pd.DataFrame, features: Sequence[str]) -> Iterator[pa.Table]:
+    """`entities` with each row's features as they stood just before its `event_timestamp`, part by part.
+
+    Feast pairs each row with every earlier row of its user before it keeps the newest, so all at once
+    a long log would need memory by the square of its users' histories.
 
     Args:
         entities: `user_id`, `event_timestamp` (UTC) and label columns, which are kept.
         features: `view:feature` references.
     """
     asked = entities.assign(event_timestamp=entities["event_timestamp"].dt.as_unit("us") - JUST_BEFORE)
-    joined = store.get_historical_features(asked, list(features)).to_arrow()
-    position = joined.column_names.index("event_timestamp")
-    moments = pc.add(joined["event_timestamp"], pa.scalar(JUST_BEFORE, pa.duration("us")))
-    return joined.set_column(position, "event_timestamp", moments)
+    for start in range(0, len(asked), JOINED_ROWS):
+        part = asked.iloc[start : start + JOINED_ROWS]
+        joined = store.get_historical_features(part, list(features)).to_arrow()
+        position = joined.column_names.index("event_timestamp")
+        moments = pc.add(joined["event_timestamp"], pa.scalar(JUST_BEFORE, pa.duration("us")))
+        yield joined.set_column(position, "event_timestamp", moments)

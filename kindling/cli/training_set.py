@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kindling.cli.options import Var
 from kindling.settings import load_settings
+
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def training_set(
@@ -45,13 +48,21 @@ def training_set(
     features = feature or sets.observed_features(store)
     sets.check_features(store, features)
     rows = sets.read_entities(entities) if entities else labelled_events(workspace)
-    with console.status(f"joining {len(features)} features to {len(rows):,} rows"):
-        joined = sets.join(store, rows, features)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_suffix(".partial")
-        pq.write_table(joined, partial)
-        partial.replace(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    written, writer = 0, None
+    with Progress(*BAR, console=console) as bar:
+        task = bar.add_task(f"joining {len(features)} features", total=len(rows))
+        for part in sets.join(store, rows, features):
+            writer = writer or pq.ParquetWriter(partial, part.schema)
+            writer.write_table(part.cast(writer.schema))
+            written += len(part)
+            bar.advance(task, len(part))
+    if writer is None:
+        raise sets.TrainingSetError("--entities: the file has no rows: give it some")
+    writer.close()
+    partial.replace(out)
     generated = [name for name in features if name.startswith(f"{sets.AUGMENTED_VIEW}:")]
     if generated:
         console.print(f"[yellow]with generated features[/]: {', '.join(generated)}")
-    console.print(f"{len(joined):,} rows of {len(features)} features in [bold]{out}[/]")
+    console.print(f"{written:,} rows of {len(features)} features in [bold]{out}[/]")

@@ -65,10 +65,20 @@ def entities(*minutes: float) -> pd.DataFrame:
 
 def test_a_row_sees_what_was_known_just_before_and_no_more(logged: FeatureStore) -> None:
     asked = entities(0.5, 1, 1.001, 2.5, 3, 60)
-    joined = sets.join(logged, asked, ["user_activity:event_count"]).sort_by("label").to_pandas()
+    parts = sets.join(logged, asked, ["user_activity:event_count"])
+    joined = pa.concat_tables(parts).sort_by("label").to_pandas()
     counts = joined["event_count"].fillna(0).astype(int).tolist()
     assert counts == [0, 0, 1, 2, 2, 3]
     assert joined["event_timestamp"].tolist() == asked["event_timestamp"].tolist()
+
+
+def test_a_long_list_of_rows_is_joined_part_by_part(
+    logged: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sets, "JOINED_ROWS", 2)
+    parts = list(sets.join(logged, entities(0.5, 1.5, 2.5, 3.5, 4.5), ["user_activity:event_count"]))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert pa.concat_tables(parts).sort_by("label")["event_count"].to_pylist() == [None, 1, 2, 3, 3]
 
 
 def test_observed_features_alone_are_the_default(logged: FeatureStore) -> None:
@@ -78,7 +88,7 @@ def test_observed_features_alone_are_the_default(logged: FeatureStore) -> None:
 
 
 def test_a_generated_feature_comes_when_it_is_named(logged: FeatureStore) -> None:
-    joined = sets.join(logged, entities(5), ["user_augmented:rung"])
+    (joined,) = sets.join(logged, entities(5), ["user_augmented:rung"])
     assert joined["rung"].to_pylist() == ["generator"]
 
 
