@@ -68,7 +68,11 @@ user_activity = FeatureView(
             "recent_times_ms", Array(Int64), "Time of each of those events, milliseconds since the epoch."
         ),
         feature("recent_event_ids", Array(String), "Id of each of those events."),
-        feature("source_partitions", Array(Int64), "Partitions of the events topic folded into this row."),
+        feature(
+            "source_partitions",
+            Array(Int64),
+            "Partitions folded into this row, each tagged with its topic and cluster.",
+        ),
         feature("source_offsets", Array(Int64), "Last offset folded, for each of those partitions."),
     ],
     source=sources.activity_source,
