@@ -43,26 +43,6 @@ def ranking_metrics(task: Task, batch: Batch, fill: Fill) -> dict[str, float]:
     return {metric: float(values.mean()) for metric, values in table.items()}
 
 
-def fit_profile_kappa(
-    filler: torch.nn.Module, batches: Sequence[Batch], categories: int
-) -> dict[str, float]:
-    """κ of the blend that is closest to the full profile, each block for itself."""
-    with torch.no_grad():
-        fills = [torch.cat(fill_of(filler, batch), dim=1) for batch in batches]
-    best = []
-    for block in (slice(0, categories), slice(categories, None)):
-        errors = {}
-        for kappa in _KAPPAS:
-            errors[kappa] = 0.0
-            for batch, fill in zip(batches, fills, strict=True):
-                weight = batch["count"] / (batch["count"] + kappa)
-                observed = torch.cat([batch["affinity"], batch["observed_embedding"]], dim=1)
-                answer = weight * observed + (1 - weight) * fill
-                errors[kappa] += float(((answer - batch["full"])[:, block] ** 2).mean())
-        best.append(min(errors, key=lambda kappa: errors[kappa]))
-    return kappas(*best)
-
-
 def kappas(affinity: float, embedding: float) -> dict[str, float]:
     """κ by block; virtual items follow the embedding they are drawn from."""
     return {"affinity": affinity, "embedding": embedding, "virtual_items": embedding}

@@ -23,7 +23,7 @@ from models.recommenders.features import TOWER_INPUTS, unit_values
 from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
 from models.recommenders.two_tower import Committee
 from models.schema import Floats, Indices, TensorSchema
-from models.training.calibrate import calibrate, fit_profile_kappa, fit_ranking_kappa, validation_metrics
+from models.training.calibrate import calibrate, fit_ranking_kappa, validation_metrics
 from models.training.examples import Examples
 from models.training.generator import VALIDATION_COUNTS, Task, train_generator
 from models.training.histories import Doubles, Histories, item_category_shares, load_histories
@@ -169,10 +169,11 @@ def fit_models(
     chosen = split.validation[past.counts[split.validation] > 1]
     batches = [examples.batch(past.first(chosen, count)) for count in VALIDATION_COUNTS]
     kappa = {
-        "generator": fit_profile_kappa(segment_prior, batches, item_shares.shape[1]),
         "segment_prior": fit_ranking_kappa(Task(ranker, {}, spread), segment_prior, batches),
         "global_prior": fit_ranking_kappa(Task(ranker, {}, spread), global_prior, batches),
     }
+    # Untrained, the generator is its prior: with the prior's κ it starts as the strongest shrinkage.
+    kappa["generator"] = kappa["segment_prior"]
     tasks = {name: Task(ranker, fitted, spread) for name, fitted in kappa.items()}
     members: list[nn.Module] = []
     for member in range(arguments.members):
