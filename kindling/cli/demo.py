@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +48,9 @@ def _show(console: Console, outcome: "Outcome") -> None:
         table = Table(
             "k",
             *(subject.replace("_", "-") for subject in SUBJECTS),
-            *(f"over {rival.replace('_', '-')}" for rival in SUBJECTS[:-1]),
+            *(f"− {rival.replace('_', '-')}" for rival in SUBJECTS[:-1]),
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
             title=f"{metric} on {outcome.dataset}, {outcome.cold} held-out users, 95% intervals",
             title_justify="left",
         )
