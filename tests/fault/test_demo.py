@@ -37,6 +37,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start_demo(var: Path, shop: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kindling.cli", "demo", "--var", str(var), "--data", str(shop)]
     environment = os.environ | {"COLUMNS": "200"}
+    # A shell starts background jobs with SIGINT ignored, and children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
