@@ -48,7 +48,7 @@ def _show(console: Console, outcome: "Outcome") -> None:
         table = Table(
             "k",
             *(subject.replace("_", "-") for subject in SUBJECTS),
-            *(f"− {rival.replace('_', '-')}" for rival in SUBJECTS[:-1]),
+            *(f"vs {rival.rpartition('_')[2]}" for rival in SUBJECTS[:-1]),
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
             title=f"{metric} on {outcome.dataset}, {outcome.cold} held-out users, 95% intervals",
@@ -65,6 +65,7 @@ def _show(console: Console, outcome: "Outcome") -> None:
         console.print(table)
     for name, times in outcome.restarts.items():
         console.print(f"[yellow]{name} was killed and started again {times} time(s)[/]")
+    console.print(f"kindling answered by {outcome.answered_by()}", highlight=False)
     p50, p99 = (outcome.quantile_ms(quantile) for quantile in QUANTILES)
     console.print(
         f"{outcome.events:,} events at {outcome.events / outcome.events_s:,.0f} events/s; "

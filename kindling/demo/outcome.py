@@ -1,5 +1,6 @@
 """What a demo found out: the numbers of each way to fill a profile, and how they become rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class Outcome:
         warm, cold: how many users trained, how many were held out.
         cutoff: the first held-out join; nothing later trained.
         scores: (k, subject, metric) → one value a held-out user.
+        rungs: k → how many held-out users each rung answered for.
         augment_ms: how long each single Augment call took, as its caller saw it.
         events, events_s: how many events were replayed, and in how many seconds.
         restarts: processes that were killed from outside, and started again.
@@ -66,6 +68,7 @@ class Outcome:
     cold: int
     cutoff: str
     scores: dict[tuple[int, str, str], Doubles] = field(default_factory=dict)
+    rungs: dict[int, Counter[str]] = field(default_factory=dict)
     augment_ms: list[float] = field(default_factory=list)
     events: int = 0
     events_s: float = 0.0
@@ -80,6 +83,15 @@ class Outcome:
     def lift(self, k: int, rival: str, metric: str) -> Interval:
         """Kindling minus `rival`, paired by user."""
         return paired_difference(self.scores[k, "kindling", metric], self.scores[k, rival, metric])
+
+    def answered_by(self) -> str:
+        """In words: which rungs answered after how many events."""
+        by_rung: dict[str, list[str]] = {}
+        for k, rungs in self.rungs.items():
+            for rung, users in rungs.items():
+                share = "" if users == self.cold else f" ({users / self.cold:.0%})"
+                by_rung.setdefault(rung, []).append(f"{k}{share}")
+        return "; ".join(f"{rung} at k = {', '.join(counts)}" for rung, counts in by_rung.items())
 
     def quantile_ms(self, quantile: float) -> float:
         """Of the Augment calls."""

@@ -31,6 +31,7 @@ def write_report(outcome: Outcome, path: Path) -> None:
         lift=_picture(lambda figure: _draw_lift(figure, outcome), (10, 3.6)),
         latency=_picture(lambda figure: _draw_latency(figure, outcome), (10, 2.6)),
         table=_table(outcome),
+        rungs=html.escape(outcome.answered_by()),
         example=_example(outcome.example) if outcome.example else "",
         events=f"{outcome.events:,}",
         rate=f"{outcome.events / outcome.events_s:,.0f}",

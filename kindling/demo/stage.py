@@ -1,6 +1,7 @@
 """One stage of the demo: every cold user has shown k events, is augmented, and is ranked for three ways."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,8 @@ class Stage:
         users = self.audience.user_ids
         for user in users:
             started = time.perf_counter()
-            self.client.augment(user, deadline_ms=DEADLINE_MS)
+            filled = self.client.augment(user, deadline_ms=DEADLINE_MS)
+            outcome.rungs.setdefault(k, Counter())[filled.rung] += 1
             outcome.augment_ms.append((time.perf_counter() - started) * 1e3)
         self.wait_until(lambda: self._written_back(users, k), f"writing back {len(users)} profiles", 30.0)
         rows = self.read(users)
