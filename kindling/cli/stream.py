@@ -1,5 +1,6 @@
 """What the streaming commands share: the broker that the settings lead to, and flags of theirs."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from kindling.settings import Settings
 from streaming.broker.choice import choose
 from streaming.broker.port import Broker
 from streaming.errors import BrokerError
+
+START_S = 5.0
 
 Bootstrap = Annotated[
     str | None,
@@ -31,6 +34,12 @@ def running_broker(settings: Settings, address_file: Path | None, console: Conso
     """
     path = address_file or settings.var.resolve() / "broker.json"
     broker, why = choose(settings.bootstrap_servers, settings.kafka_options, path)
+    end = time.monotonic() + START_S
+    with console.status(f"waiting for a broker to write {path}"):
+        # `kindling broker &` just before may still be starting.
+        while broker.kind == "embedded" and time.monotonic() < end:
+            time.sleep(0.1)
+            broker, why = choose(settings.bootstrap_servers, settings.kafka_options, path)
     if broker.kind == "embedded":
         raise BrokerError(
             f"no broker: none is configured, and {path} names none that runs; run `kindling broker` first, "
