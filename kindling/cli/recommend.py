@@ -57,7 +57,11 @@ def recommend(
     for rank, ranked in enumerate(zip(*lists, strict=True), 1):
         table.add_row(str(rank), *(items.titles[items.index[item.item_id]] for item in ranked))
     console.print(table)
-    if "enriched" in modes and not fill_is_current(row, bundle.version, bundle.item_vectors.shape[1]):
-        console.print("[yellow]no current fill is stored[/]: run `kindling augment` for this user first")
-    elif "enriched" in modes:
+    if "enriched" not in modes:
+        return
+    if fill_is_current(row, bundle.version, bundle.item_vectors.shape[1]):
         console.print(f"filled by {row['rung']} of bundle {row['model_version']}")
+    elif (row["event_count"] or 0) >= bundle.cold_below:
+        console.print("needs no fill: enough is known of this user")
+    else:
+        console.print("[yellow]no current fill is stored[/]: run `kindling augment` for this user first")
