@@ -55,13 +55,15 @@ def test_leaving_ends_every_process(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
 def test_processes_end_even_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from kindling.demo.processes import Processes; "
+        "import sys; from pathlib import Path; from kindling.demo.processes import Processes; "
         f"processes = Processes(Path({str(tmp_path)!r}), {{'KINDLING_VAR': {str(tmp_path)!r}}}); "
         f"processes.start('broker', 'broker'); "
         f"processes.wait_until(Path({str(tmp_path / 'broker.json')!r}).exists, 'starting', 60); "
-        "print(processes.pid('broker'), flush=True); time.sleep(60)"
+        "print(processes.pid('broker'), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
