@@ -77,7 +77,11 @@ def running(
     reader = FeastReader(store, catalogue, lock)
     reader.read(["warm-up"])  # opens the store's connection before a caller waits for it
     write_back = WriteBack(store, workspace, lock)
-    server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"),
+        # Two servers on one port by mistake would answer in turns.
+        options=[("grpc.so_reuseport", 0)],
+    )
     augment_pb2_grpc.add_AugmentServiceServicer_to_server(
         AugmentServicer(model, items, reader, write_back), server
     )

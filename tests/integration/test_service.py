@@ -26,7 +26,7 @@ from kindling.v1 import augment_pb2_grpc
 from models.bundle import MANIFEST_FILE
 from models.recommenders.ranker import Ranker
 from models.registry import Registry
-from service.server import SERVICE, Running, running
+from service.server import SERVICE, Running, ServerError, running
 from tests import checkerboard
 from tests.servers import running_redis
 
@@ -289,6 +289,15 @@ def test_an_activated_bundle_takes_over_and_a_damaged_one_does_not(served: Serve
     registry.rollback()
     model.refresh()
     assert served.client.augment("cold").model_version == old
+
+
+def test_a_port_that_is_taken_is_said(served: Served) -> None:
+    port = int(served.server.address.rpartition(":")[2])
+    with (
+        pytest.raises(ServerError, match="--port"),
+        running(served.workspace, served.store, port=port),
+    ):
+        pytest.fail("two servers listen on one port")
 
 
 def test_what_was_written_online_is_offline_too_once_the_server_stopped(
