@@ -32,7 +32,7 @@ class TensorSpec(NamedTuple):
 
     name: str
     dtype: str
-    width: int | None
+    width: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def unpack_profiles(packed: pb.PackedProfiles, schema: TensorSchema) -> Tensors:
     for spec in schema.inputs:
         data: bytes = getattr(packed, spec.name)
         dtype = np.dtype(spec.dtype).newbyteorder("<")
-        width = spec.width or 1
+        width = spec.width
         expected = rows * width * dtype.itemsize
         if len(data) != expected:
             raise InvalidField(

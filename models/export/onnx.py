@@ -94,7 +94,7 @@ def example_inputs(schema: TensorSchema, rows: int = max(BATCHES), seed: int = 0
 
 
 def _blank(spec: TensorSpec, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    return np.zeros((rows, spec.width or 1), np.dtype(spec.dtype))
+    return np.zeros((rows, spec.width), np.dtype(spec.dtype))
 
 
 def _quietly_export(

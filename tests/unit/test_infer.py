@@ -21,7 +21,7 @@ class Session:
 
     def run(self, tensors: Tensors) -> Tensors:
         rows = len(tensors["count"])
-        fill = {spec.name: np.zeros((rows, spec.width or 1), spec.dtype) for spec in SCHEMA.outputs}
+        fill = {spec.name: np.zeros((rows, spec.width), spec.dtype) for spec in SCHEMA.outputs}
         self._spoil(fill)
         return fill
 
