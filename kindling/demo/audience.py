@@ -34,7 +34,7 @@ class Audience:
         """The users that training holds out, by the same split, with enough events to be judged by."""
         histories = load_histories(workspace.data, catalogue, items)
         split = split_by_join_time(histories)
-        held_out = {histories.user_ids[user] for user in split.held_out}
+        held_out = [histories.user_ids[user] for user in split.held_out]
         events: dict[str, list[UserEvent]] = {user: [] for user in held_out}
         sign_ups = {}
         for event in events_of(workspace.data, users=held_out):
