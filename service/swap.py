@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, RegistryError
 from models.schema import SparseProfile, TensorSchema
-from models.session import InferenceSession, OnnxSession, Provider
+from models.session import InferenceSession, OnnxSession, Provider, RuntimeProviderError
 from service.decide import Policy
-from service.infer import BadFill, run_rung
+from service.infer import run_rung
 from service.ladder import Pace
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,12 @@ def prepare(bundle: Bundle, schema: TensorSchema, provider: Provider) -> Serving
     nobody = schema.encode([SparseProfile()], {})
     pace = Pace()
     for rung, path in bundle.rungs.items():
-        sessions[rung] = OnnxSession(path, provider)
         try:
+            sessions[rung] = OnnxSession(path, provider)
             run_rung(sessions[rung], nobody, schema)
-        except BadFill as error:
+        except RuntimeProviderError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no other base
             raise BundleError(f"{path}: {error}; train and activate another bundle") from error
     return ServingModel(
         bundle, sessions, Policy(frozenset(sessions), bundle.calibration, bundle.cold_below, pace)
@@ -75,6 +77,7 @@ class ActiveModel:
 
         A bundle that cannot serve is refused, said once, and the old one serves on.
         """
+        version: str | None = None
         try:
             version = self._registry.active_version()
             if version is None or version in (self.current.bundle.version, self._refused):

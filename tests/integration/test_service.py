@@ -1,5 +1,6 @@
 """The service over a real bundle and store: who answers, with what provenance, and what stays behind."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from kindling.v1 import augment_pb2 as pb
 from kindling.v1 import augment_pb2_grpc
 from models.bundle import MANIFEST_FILE
 from models.recommenders.ranker import Ranker
-from models.registry import Registry
+from models.registry import POINTER_FILE, Registry
 from service.server import SERVICE, Running, ServerError, running
 from tests import checkerboard
 from tests.servers import running_redis
@@ -289,6 +290,26 @@ def test_an_activated_bundle_takes_over_and_a_damaged_one_does_not(served: Serve
     registry.rollback()
     model.refresh()
     assert served.client.augment("cold").model_version == old
+
+
+def test_a_bundle_whose_rung_is_no_model_or_a_pointer_that_is_damaged_changes_nothing(
+    served: Served,
+) -> None:
+    registry, model = Registry(served.workspace.bundles), served.server.model
+    old = served.client.augment("cold").model_version
+    pointer = registry.root / POINTER_FILE
+    before = pointer.read_bytes()
+    forged = copy_bundle(served, "forged")
+    (forged / "generator.onnx").write_bytes(b"not a model")
+    manifest = msgspec.json.decode((forged / MANIFEST_FILE).read_bytes())
+    manifest["sha256"]["generator.onnx"] = hashlib.sha256(b"not a model").hexdigest()
+    (forged / MANIFEST_FILE).write_bytes(msgspec.json.encode(manifest))
+    registry.activate("forged")
+    assert not model.refresh()
+    pointer.write_bytes(b"{")
+    assert not model.refresh()
+    assert served.client.augment("cold").model_version == old
+    pointer.write_bytes(before)
 
 
 def test_a_port_that_is_taken_is_said(served: Served) -> None:
