@@ -1,7 +1,6 @@
 """The ladder: the rungs in order of preference, what each one's origin is, and how fast each one is."""
 
 from collections import deque
-from collections.abc import Mapping
 
 LADDER = ("student", "generator", "segment_prior", "global_prior")
 """Best first. `observed` is not a rung to fall to: it is what a warm user needs."""
@@ -28,7 +27,3 @@ class Pace:
         # `copy` is atomic: other threads append while this one sorts.
         runs = sorted(self._runs_ms[rung].copy()) if rung in self._runs_ms else []
         return runs[min(len(runs) - 1, int(len(runs) * 0.99))] if runs else 0.0
-
-    def snapshot(self) -> Mapping[str, float]:
-        """p99 of every rung that has run, milliseconds."""
-        return {rung: self.p99_ms(rung) for rung in list(self._runs_ms)}

@@ -11,6 +11,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feature_repo.catalogue import Catalogue
 from models.schema import SparseProfile, decay_weights
 
+INPUT_SERVICE = "augmentation_input_v1"
+ACTIVITY_VIEW = "user_activity"
+
 
 class StoreUnavailable(RuntimeError):
     """The online store did not answer."""
@@ -28,17 +31,6 @@ class FeatureReader(Protocol):
         ...
 
 
-class MemoryReader:
-    """Profiles held in memory: for tests, and for a service that only answers inline profiles."""
-
-    def __init__(self, profiles: Mapping[str, SparseProfile]) -> None:
-        self._profiles = profiles
-
-    def read(self, user_ids: Sequence[str]) -> list[SparseProfile]:
-        """Profiles as given."""
-        return [self._profiles.get(user_id, SparseProfile()) for user_id in user_ids]
-
-
 class FeastReader:
     """Profiles from Feast's online store, past the registry: views are resolved once, at start.
 
@@ -48,19 +40,14 @@ class FeastReader:
         lock: held while the store is used; Feast's SQLite store has one connection for all threads.
     """
 
-    ACTIVITY = (
-        "event_count",
-        "last_event_ms",
-        "affinity",
-        "recent_items",
-        "recent_weights",
-        "recent_times_ms",
-    )
-
     def __init__(self, store: FeatureStore, catalogue: Catalogue, lock: threading.Lock) -> None:
         self._config, self._provider, self._lock = store.config, store.provider, lock
-        self._activity = store.get_feature_view("user_activity")
+        self._activity = store.get_feature_view(ACTIVITY_VIEW)
         self._declared = store.get_feature_view("user_attributes")
+        contract = store.get_feature_service(INPUT_SERVICE).feature_view_projections
+        self._done = [
+            field.name for view in contract if view.name == ACTIVITY_VIEW for field in view.features
+        ]
         self._attributes = [attribute.name for attribute in catalogue.attributes]
         self._half_life_days = catalogue.half_life_days
 
@@ -70,9 +57,7 @@ class FeastReader:
         try:
             with self._lock:
                 # A fresh list each: Feast's Redis store appends to the one it is given.
-                activity = self._provider.online_read(
-                    self._config, self._activity, keys, list(self.ACTIVITY)
-                )
+                activity = self._provider.online_read(self._config, self._activity, keys, list(self._done))
                 declared = self._provider.online_read(
                     self._config, self._declared, keys, list(self._attributes)
                 )
