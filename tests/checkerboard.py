@@ -15,10 +15,13 @@ import pyarrow.parquet as pq
 from feature_repo.catalogue import ITEM_SCHEMA, Attribute, Catalogue, Items, load_catalogue, load_items
 from models.bundle import Bundle
 from models.content import content_vectors
-from models.schema import TensorSchema
+from models.schema import SparseProfile, TensorSchema, decay_weights
 from models.training.histories import Histories, item_category_shares, load_histories
 from models.training.split import split_by_join_time
 from models.training.train import Arguments, Trained, fit_models, save
+from streaming.fold import Fold
+from streaming.history import events_of
+from streaming.profile import UNKNOWN
 
 USERS, ITEMS, EVENTS = 80, 60, 24
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -101,6 +104,26 @@ def catalogue_and_items() -> tuple[Catalogue, Items]:
 def histories() -> Histories:
     """As loaded."""
     return load_histories(shop(), *catalogue_and_items())
+
+
+def folded(user: int, count: int) -> SparseProfile:
+    """What the stream leaves in the feature store after the sign-up and first `count` events of a user."""
+    catalogue, items = catalogue_and_items()
+    fold, profile, shown = Fold(catalogue, items), UNKNOWN, 0
+    for event in events_of(shop(), users=[f"u{user}"]):
+        if event.item_id is not None and shown == count:
+            break
+        shown += event.item_id is not None
+        profile = fold(profile, event)
+    assert profile.attributes is not None
+    names = [attribute.name for attribute in catalogue.attributes]
+    declared = dict(zip(names, profile.attributes.values, strict=True))
+    done = profile.activity
+    if done is None:
+        return SparseProfile(declared)
+    half_life_days = catalogue.half_life_days
+    weights = decay_weights(done.recent_weights, done.recent_times_ms, done.last_event_ms, half_life_days)
+    return SparseProfile(declared, done.event_count, done.affinity, done.recent_items, weights.tolist())
 
 
 def fit(of: Histories, seed: int = 0) -> Trained:

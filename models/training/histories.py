@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.catalogue import Catalogue, Items
-from models.schema import Floats, Indices, SparseProfile, Tensors, TensorSchema
+from models.schema import Floats, Indices, Tensors, TensorSchema
 
 Doubles = npt.NDArray[np.float64]
 
@@ -53,7 +53,6 @@ class Histories:
         values: [E] event values, NaN where there is none.
         times_ms: [E] milliseconds since the epoch.
         attributes: [U, A] declared attributes, one-hot.
-        declared: [U] the same as they were declared.
     """
 
     user_ids: list[str]
@@ -63,7 +62,6 @@ class Histories:
     values: Doubles
     times_ms: Indices
     attributes: Floats
-    declared: list[dict[str, str | float | None]]
 
     @cached_property
     def counts(self) -> Indices:
@@ -108,24 +106,6 @@ class Histories:
     def after(self, users: Indices, count: int | Indices) -> Cut:
         """Each user's events after the first `count`."""
         return self.span(users, np.broadcast_to(count, users.shape), self.counts[users])
-
-    def profile(self, user: int, count: int, items: Items, catalogue: Catalogue) -> SparseProfile:
-        """What the feature store would hold of `user` after their first `count` events."""
-        cut = self.first(np.array([user]), count)
-        weights = self._decayed(cut, catalogue.half_life_days)
-        mass = np.zeros(len(catalogue.categories))
-        for event, weight in zip(cut.events, weights, strict=True):
-            held = items.categories[self.items[event]]
-            for category in held:
-                mass[category] += weight / len(held)
-        recent = slice(None, -catalogue.recent_length - 1, -1)
-        return SparseProfile(
-            attributes=self.declared[user],
-            event_count=len(cut.events),
-            affinity=mass.tolist() if len(cut.events) else [],
-            items=[items.ids[item] for item in self.items[cut.events][recent]],
-            weights=weights[recent].tolist(),
-        )
 
     def observe(self, cut: Cut, schema: TensorSchema, item_shares: Floats) -> Tensors:
         """The schema's input tensors for users of whom only the events of `cut` are known.
@@ -221,5 +201,4 @@ def load_histories(folder: Path, catalogue: Catalogue, items: Items) -> Historie
         values=np.array([np.nan if value is None else value for value in values], np.float64)[order],
         times_ms=events["event_time"].cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64()).to_numpy()[order],
         attributes=attributes,
-        declared=[declared.get(user_id, {}) for user_id in user_ids],
     )

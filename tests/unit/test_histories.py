@@ -3,23 +3,39 @@
 import numpy as np
 import pytest
 
-from models.schema import TensorSchema, observed_embedding
+from models.schema import PastEvent, TensorSchema, observed_embedding, sparse_profile
 from models.training.examples import few_shot
 from models.training.histories import item_category_shares
+from streaming.history import events_of
 from tests import checkerboard
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 24])
-def test_observing_a_cut_is_encoding_the_profile_of_the_same_events(count: int) -> None:
+def test_observing_a_cut_is_encoding_what_the_stream_folds_of_the_same_events(count: int) -> None:
     catalogue, items = checkerboard.catalogue_and_items()
     histories, schema = checkerboard.histories(), TensorSchema.of(catalogue, items)
     users = np.arange(10)
     shares = item_category_shares(catalogue, items)
     trained_on = histories.observe(histories.first(users, count), schema, shares)
-    profiles = [histories.profile(int(user), count, items, catalogue) for user in users]
+    profiles = [checkerboard.folded(int(user), count) for user in users]
     served = schema.encode(profiles, items.index)
     for name, array in served.items():
         np.testing.assert_allclose(trained_on[name], array, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 24])
+def test_a_profile_sent_inline_is_what_the_stream_folds_of_the_same_events(count: int) -> None:
+    catalogue, items = checkerboard.catalogue_and_items()
+    for user in range(5):
+        stream = events_of(checkerboard.shop(), users=[f"u{user}"])
+        used = [event for event in stream if event.item_id is not None][:count]
+        # Newest first: an inline profile has no event ids to tell simultaneous events apart by.
+        past = [PastEvent(e.item_id or "", e.type, e.value, e.time_ms) for e in reversed(used)]
+        folded = checkerboard.folded(user, count)
+        inline = sparse_profile(past, folded.attributes, catalogue, items)
+        assert (inline.event_count, list(inline.items)) == (folded.event_count, list(folded.items))
+        np.testing.assert_allclose(inline.weights, folded.weights)
+        np.testing.assert_allclose(inline.affinity, folded.affinity)
 
 
 def test_users_come_in_order_of_joining_and_events_in_order_of_time_then_id() -> None:
@@ -32,19 +48,19 @@ def test_users_come_in_order_of_joining_and_events_in_order_of_time_then_id() ->
 
 
 def test_the_newest_of_simultaneous_events_is_the_one_of_the_highest_id() -> None:
-    catalogue, items = checkerboard.catalogue_and_items()
+    _, items = checkerboard.catalogue_and_items()
     histories = checkerboard.histories()
     # Events come in pairs of one time: ids e000-00 and e000-01.
     assert histories.times_ms[0] == histories.times_ms[1]
-    profile = histories.profile(0, 2, items, catalogue)
+    profile = checkerboard.folded(0, 2)
     second = items.ids[histories.items[1]]
     assert profile.items[0] == second
 
 
 def test_event_weight_is_shared_by_categories_and_decayed_to_the_newest_event() -> None:
-    catalogue, items = checkerboard.catalogue_and_items()
+    _, items = checkerboard.catalogue_and_items()
     histories = checkerboard.histories()
-    profile = histories.profile(3, 3, items, catalogue)
+    profile = checkerboard.folded(3, 3)
     age_days = 20 / 60 / 24  # the third event comes 20 minutes after the first two
     expected = np.zeros(3)
     for event, age in zip(range(3), (age_days, age_days, 0), strict=True):

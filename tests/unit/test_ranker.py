@@ -140,7 +140,7 @@ def test_the_mean_value_is_scaled_and_assumed_where_missing(ranker: Ranker) -> N
 
 def test_offline_comparison_ranks_as_the_ranker_does(ranker: Ranker) -> None:
     trained = checkerboard.trained()
-    catalogue, items = checkerboard.catalogue_and_items()
+    _, items = checkerboard.catalogue_and_items()
     comparison = compare(
         ranker.bundle, checkerboard.histories(), items, trained.split.held_out, counts=(0, 1, 3)
     )
@@ -154,7 +154,7 @@ def test_offline_comparison_ranks_as_the_ranker_does(ranker: Ranker) -> None:
     assert gain.low <= gain.value <= gain.high
 
     histories, user = checkerboard.histories(), int(trained.split.held_out[0])
-    profile = histories.profile(user, 3, items, catalogue)
+    profile = checkerboard.folded(user, 3)
     events = histories.starts[user] + np.arange(3)
     row = {
         **profile.attributes,
