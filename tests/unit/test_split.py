@@ -44,6 +44,10 @@ def parameters(trained: Trained) -> dict[str, np.ndarray]:
     }
 
 
+def confidences(trained: Trained) -> list[list[float]]:
+    return [by_count for blocks in trained.calibration.confidences.values() for by_count in blocks.values()]
+
+
 def forbidden_future(histories: Histories) -> Histories:
     """The same past; every event from the cutoff on is of another item, weight and value."""
     split = split_by_join_time(histories)
@@ -75,8 +79,11 @@ def test_nothing_from_the_cutoff_on_and_nothing_of_held_out_users_trains() -> No
     assert len(ours_parameters) > 20
     for name, values in ours_parameters.items():
         np.testing.assert_array_equal(values, theirs_parameters[name], err_msg=name)
-    assert ours.calibration == theirs.calibration
-    assert ours.metrics == theirs.metrics
+    assert ours.calibration.kappa == theirs.calibration.kappa
+    assert ours.calibration.rungs == theirs.calibration.rungs
+    assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-6)
+    # A matrix product may round its last bit by where the allocator put its operands.
+    np.testing.assert_allclose(confidences(ours), confidences(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_a_change_in_the_past_does_train() -> None:
