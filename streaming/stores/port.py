@@ -1,0 +1,79 @@
+"""What the stream needs of an online store beyond what Feast asks of one: guarded writes and positions.
+
+A row's guard is its own position: `source_partitions` and `source_offsets`, which every event that is
+folded into the row moves on. A write names the guard of the row it was computed from and is refused
+if the stored one differs by then. So a consumer that slept through a rebalance, or folded on a
+profile that somebody else has changed, overwrites nothing: it reads again and folds what is missing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from feast import FeatureView, RepoConfig
+
+GUARD_FEATURES = ("source_partitions", "source_offsets")
+NO_ROW = (b"", b"")
+
+
+class Write(NamedTuple):
+    """One row of one view, to be written if it is still what it was.
+
+    Attributes:
+        key: Feast's serialized entity key.
+        expected: the stored values of `GUARD_FEATURES`, serialized, as they were read; `NO_ROW` where
+            there was none.
+        values: serialized `Value` protos, in the order of the features that the write is given.
+        at_ns: the row's timestamp, nanoseconds since the epoch.
+    """
+
+    key: bytes
+    expected: tuple[bytes, bytes]
+    values: Sequence[bytes]
+    at_ns: int
+
+
+class Move(NamedTuple):
+    """An advance of a stored position.
+
+    Attributes:
+        floor: where the caller believes the store to stand, at least; -1 where it knows of no position.
+        following: the offset to go on from.
+    """
+
+    floor: int
+    following: int
+
+
+class GuardedStore(Protocol):
+    """An online store of Feast's with guarded writes; errors are those of its client."""
+
+    def write_guarded(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
+    ) -> list[int]:
+        """Write each row, atomically, if its guard is as expected; the indices of those that were not.
+
+        Keys within one call are distinct.
+        """
+
+    def read_raw(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
+    ) -> list[list[bytes | None]]:
+        """By key, the serialized values of `features`; None for one that is not stored."""
+
+    def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
+        """Remove the row of `key`; none is no error."""
+
+    def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
+        """By source, the offset that stored features go on from; absent for one never stored."""
+
+    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+        """Advance positions, never back; those that stand below their floor stay, and are returned.
+
+        A position below its floor means that the store has lost what it had confirmed.
+
+        Returns:
+            By source that was refused, where it stands; -1 where it is gone.
+        """
+
+    def durable_after_s(self, config: RepoConfig) -> float:
+        """Seconds after which what was written survives a crash of the store; 0 if it does at once."""
