@@ -75,6 +75,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         event_types: the types of event that carry preference, with the weight of each.
         value_range: lowest and highest `value` of an event (a rating scale), if events have values.
         half_life_days: after how many days an event counts half in a decayed affinity.
+        lateness_days: an event older than its user's newest by more is not folded, only logged.
         recent_length: how many of the last events a profile keeps (N).
         embedding_width: width D of item and user embeddings.
         virtual_length: how many virtual interactions a filled profile holds (M).
@@ -86,6 +87,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     event_types: dict[str, float] = msgspec.field(default_factory=lambda: {"view": 1.0})
     value_range: tuple[float, float] | None = None
     half_life_days: float = 180.0
+    lateness_days: float = 90.0
     recent_length: int = 50
     embedding_width: int = 64
     virtual_length: int = 50

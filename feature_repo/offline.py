@@ -1,7 +1,11 @@
-"""Offline rows: the shape of a view's part files, and how one is written."""
+"""Offline rows: the shape of a view's part files, how one is written, and who may change them."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +15,7 @@ from feast.types import from_feast_to_pyarrow_type
 from feature_repo.workspace import Workspace
 
 _TIME = pa.timestamp("us", tz="UTC")
+_LOCK = ".lock"
 
 
 def part_schema(view: FeatureView) -> pa.Schema:
@@ -21,15 +26,48 @@ def part_schema(view: FeatureView) -> pa.Schema:
     return pa.schema([*keys, *features, *times])
 
 
-def write_part(folder: Path, name: str, rows: pa.Table) -> Path:
-    """Write `rows` as part file `name`: whole or not at all, and durable once it is there."""
+def write_part(folder: Path, name: str, rows: pa.Table, **options: Any) -> Path:
+    """Write `rows` as part file `name`: whole or not at all, and durable when it returns.
+
+    Args:
+        options: of `pyarrow.parquet.write_table`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / f"{name}.parquet", folder / f".{name}.partial"
-    pq.write_table(rows, partial)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    pq.write_table(rows, partial, **options)
+    put(partial, path)
     return path
+
+
+def put(partial: Path, path: Path) -> None:
+    """Give a finished file its name, so that a crash of the machine leaves it there whole."""
+    sync(partial)
+    partial.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Return once the disk holds a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hold(workspace: Workspace, *, alone: bool) -> Iterator[None]:
+    """Keep part files from being merged, rewritten or removed meanwhile; waits for its turn.
+
+    Adding one needs no hold: readers of the folder take what is there.
+
+    Args:
+        alone: to change them oneself; otherwise others may read at the same time.
+    """
+    workspace.offline.mkdir(parents=True, exist_ok=True)
+    with (workspace.offline / _LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def seed_parts(workspace: Workspace, view: FeatureView) -> None:

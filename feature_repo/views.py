@@ -4,7 +4,7 @@ Vectors are Array features: a profile is a handful of values to read, not hundre
 """
 
 from feast import FeatureView, Field
-from feast.types import Array, FeastType, Float32, Float64, Int64, String
+from feast.types import Array, Bytes, FeastType, Float32, Float64, Int64, String
 
 from feature_repo import sources
 from feature_repo.catalogue import Attribute, Catalogue, load_catalogue
@@ -28,12 +28,25 @@ def attribute_feature(attribute: Attribute) -> Field:
     )
 
 
+def position_features() -> list[Field]:
+    """Which events are part of a row; also what the stream's writes are guarded by."""
+    return [
+        feature(
+            "source_partitions",
+            Array(Int64),
+            "Partitions folded into this row, each tagged with its topic and cluster.",
+        ),
+        feature("source_offsets", Array(Int64), "Last offset folded, for each of those partitions."),
+    ]
+
+
 user_attributes = FeatureView(
     name="user_attributes",
     entities=[user],
     schema=[
         feature("signed_up_ms", Int64, "When the user signed up, milliseconds since the epoch."),
         *(attribute_feature(attribute) for attribute in catalogue.attributes),
+        *position_features(),
     ],
     source=sources.attributes_source,
     online=True,
@@ -67,13 +80,18 @@ user_activity = FeatureView(
         feature(
             "recent_times_ms", Array(Int64), "Time of each of those events, milliseconds since the epoch."
         ),
-        feature("recent_event_ids", Array(String), "Id of each of those events."),
         feature(
-            "source_partitions",
+            "older_starts_ms",
             Array(Int64),
-            "Partitions folded into this row, each tagged with its topic and cluster.",
+            "Buckets of time that hold the events before those, milliseconds since the epoch.",
         ),
-        feature("source_offsets", Array(Int64), "Last offset folded, for each of those partitions."),
+        feature("older_counts", Array(Int64), "Events in each of those buckets."),
+        feature(
+            "seen_events",
+            Bytes,
+            "Hashes, of 8 bytes each, of the ids of the events folded last, newest first.",
+        ),
+        *position_features(),
     ],
     source=sources.activity_source,
     online=True,

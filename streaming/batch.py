@@ -1,74 +1,105 @@
 """One micro-batch: records in, and everything that they bring about, before any of it is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from kafka.consumer.fetcher import ConsumerRecord
 
 from streaming.decode import DeadLetterError, Decoder
 from streaming.event import UserEvent
-from streaming.fold import Fold
-from streaming.offline_log import Entry, PartitionRows
-from streaming.position import Position, is_folded, source
+from streaming.fold import Fold, Outcome
+from streaming.position import Position, source
 from streaming.profile import Profile
+from streaming.sink import Change
+
+
+class Placed(NamedTuple):
+    """An event and where it was read."""
+
+    at: Position
+    event: UserEvent
 
 
 class Batch:
     """Records of one poll, decoded.
 
     Attributes:
+        size: how many records.
+        spans: the first and last offset read, by partition.
         users: whose profiles are needed to fold it.
-        dead: the records that are no events, each with its error.
-        rows: what goes to the offline log, by partition.
-        changed: the profiles after it; a half that did not change is None.
-        profiles: the profiles after it, whole.
-        positions: the offset to go on from, by partition.
-        replayed: events that were part of their profile already.
-        late: events older than the latest of their user.
+        events: the records that are events, in the order read.
+        outcomes: what became of each of `events`.
+        dead: the records that are none, each with its error.
+        profiles: the profiles after it.
+        changes: those of them that it changed, with what they were.
     """
 
-    def __init__(self, records: Sequence[ConsumerRecord], decoder: Decoder) -> None:
-        self.dead: list[tuple[ConsumerRecord, DeadLetterError]] = []
-        self.rows: dict[int, PartitionRows] = {}
-        self.changed: dict[str, Profile] = {}
-        self.profiles: dict[str, Profile] = {}
-        self.positions: dict[int, int] = {}
-        self.replayed = 0
-        self.late = 0
+    def __init__(self, records: Sequence[ConsumerRecord], decoder: Decoder, origin: int) -> None:
         self.size = len(records)
-        self._events: list[tuple[int, int, UserEvent]] = []
+        self.spans: dict[int, tuple[int, int]] = {}
+        self.events: list[Placed] = []
+        self.outcomes: list[Outcome] = []
+        self.dead: list[tuple[ConsumerRecord, DeadLetterError]] = []
+        self.profiles: dict[str, Profile] = {}
+        self.changes: dict[str, Change] = {}
+        decode, events, partition, tag = decoder.decode, self.events, -1, 0
+        first = last = -1
         for record in records:
-            self.positions[record.partition] = record.offset + 1
+            if record.partition != partition:  # records of a partition come in runs
+                if partition >= 0:
+                    self._span(partition, first, last)
+                partition, first = record.partition, record.offset
+                tag = source(origin, partition)
+            last = record.offset
             try:
-                self._events.append((record.partition, record.offset, decoder.decode(record.value)))
+                events.append(Placed(Position(tag, last), decode(record.value)))
             except DeadLetterError as error:
                 self.dead.append((record, error))
-        self.users = {event.user_id for _, _, event in self._events}
+        if partition >= 0:
+            self._span(partition, first, last)
+        self.users = {event.user_id for _, event in events}
 
-    def fold(self, fold: Fold, profiles: Mapping[str, Profile], origin: int) -> None:
+    def fold(self, fold: Fold, profiles: Mapping[str, Profile]) -> None:
         """Fold every event into its user's profile, as of `profiles`."""
-        self.profiles = {user: profiles[user] for user in self.users}
-        for partition, offset, event in self._events:
-            rows = self.rows.get(partition)
-            if rows is None:
-                rows = self.rows[partition] = PartitionRows(partition, offset, offset)
-            rows.last = offset
-            user = event.user_id
-            rows.events.append(Entry(offset, user, event))
-            before = self.profiles[user]
-            at = Position(source(origin, partition), offset)
-            if is_folded(before.activity, at):
-                self.replayed += 1
+        after = {user: profiles[user] for user in self.users}
+        outcomes = self.outcomes = []
+        for at, event in self.events:
+            profile = after[event.user_id]
+            outcome = fold.judge(profile, event, at)
+            outcomes.append(outcome)
+            if outcome is Outcome.FOLD:
+                after[event.user_id] = fold(profile, event, at)
+        self.profiles = after
+        self.changes = {
+            user: Change(profiles[user], profile)
+            for user, profile in after.items()
+            if profile is not profiles[user]
+        }
+
+    def refold(self, fold: Fold, users: Collection[str], profiles: Mapping[str, Profile]) -> None:
+        """Fold again the events of `users`, whose profiles were others by the time of writing.
+
+        Afterwards `changes` holds these users' alone.
+        """
+        after = {user: profiles[user] for user in users}
+        for index, (at, event) in enumerate(self.events):
+            profile = after.get(event.user_id)
+            if profile is None:
                 continue
-            after = fold(before, event, at)
-            if after.activity is not None and after.activity is not before.activity:
-                rows.activities.append(Entry(offset, user, after.activity))
-                self.late += event.time_ms < after.activity.last_event_ms
-            if after.attributes is not None and after.attributes is not before.attributes:
-                rows.attributes.append(Entry(offset, user, after.attributes))
-            self.profiles[user] = after
-        for user, after in self.profiles.items():
-            before = profiles[user]
-            activity = after.activity if after.activity is not before.activity else None
-            attributes = after.attributes if after.attributes is not before.attributes else None
-            if activity is not None or attributes is not None:
-                self.changed[user] = Profile(activity, attributes)
+            outcome = self.outcomes[index] = fold.judge(profile, event, at)
+            if outcome is Outcome.FOLD:
+                after[event.user_id] = fold(profile, event, at)
+        self.profiles.update(after)
+        self.changes = {
+            user: Change(profiles[user], profile)
+            for user, profile in after.items()
+            if profile is not profiles[user]
+        }
+
+    def events_of(self, partition_source: int) -> Iterator[tuple[int, UserEvent]]:
+        """Offset and event of each that was read from one source."""
+        return ((at.offset, event) for at, event in self.events if at.source == partition_source)
+
+    def _span(self, partition: int, first: int, last: int) -> None:
+        known = self.spans.get(partition)
+        self.spans[partition] = (known[0] if known else first, last)

@@ -4,8 +4,12 @@ StreamingError
 ├── BrokerError        the broker cannot be had or reached
 ├── ProduceError       an event could not be delivered
 ├── PositionError      stored positions and the topic contradict each other
-└── SinkError          the feature store cannot be read or written
+│   └── RewoundError   the feature store has lost what it had confirmed
+├── LayoutError        the feature store is of another catalogue or configuration
+└── SinkError          the feature store cannot be read or written; worth trying again
 """
+
+from collections.abc import Mapping
 
 
 class StreamingError(RuntimeError):
@@ -24,5 +28,24 @@ class PositionError(StreamingError):
     """What is stored says more was folded than the topic holds."""
 
 
+class RewoundError(PositionError):
+    """The store stands before what it had confirmed, as one does that was restored or lost its tail.
+
+    Attributes:
+        positions: by source, where it stands; -1 where it knows of no position any more.
+    """
+
+    def __init__(self, positions: Mapping[int, int]) -> None:
+        super().__init__(
+            f"the feature store lost what it had confirmed, and stands at {dict(positions)} by source: "
+            "the stream is to be folded again from there"
+        )
+        self.positions = dict(positions)
+
+
+class LayoutError(StreamingError):
+    """The feature store holds rows of another catalogue, or is not configured for the stream."""
+
+
 class SinkError(StreamingError):
-    """The feature store cannot be read or written, or holds rows of another catalogue."""
+    """The feature store cannot be read or written for now."""

@@ -1,20 +1,35 @@
 """(profile, event) → profile: pure, and indifferent to the order of events.
 
-Sums, counts, minima, maxima and the newest N commute as they are. The decayed affinity does because
-it is kept relative to the latest event: an older one arrives already decayed by its age.
+Sums, counts, minima, maxima and the newest N commute as they are, and what is not among the newest N
+is counted in buckets that depend on time alone. The decayed affinity commutes because it is kept
+relative to the latest event: an older one arrives already decayed by its age.
 """
 
+from enum import Enum
 from math import exp2
 from zlib import crc32
 
+import mmh3
 import msgspec
 
 from feature_repo.catalogue import Catalogue, Items
+from feature_repo.windows import coarsen, push_out
 from streaming.event import SIGNUP, UserEvent
-from streaming.position import Position, advance
+from streaming.position import Position, advance, is_folded
 from streaming.profile import Activity, Attributes, Profile
 
 _DAY_MS = 86_400_000
+_HASH_BYTES = 8
+SEEN_EVENTS = 64
+
+
+class Outcome(Enum):
+    """What is to be done with an event."""
+
+    FOLD = "fold"
+    REPLAYED = "replayed"
+    DUPLICATE = "duplicate"
+    LATE = "late"
 
 
 class Fold:
@@ -22,26 +37,34 @@ class Fold:
 
     def __init__(self, catalogue: Catalogue, items: Items) -> None:
         self._half_life_ms = catalogue.half_life_days * _DAY_MS
+        self._lateness_ms = catalogue.lateness_days * _DAY_MS
         self._recent_length = catalogue.recent_length
         self._weight = catalogue.event_weight
         self._type_index = {name: index for index, name in enumerate(catalogue.event_types)}
         self._categories = dict(zip(items.ids, items.categories, strict=True))
         self._attributes = [(attribute.name, attribute.kind) for attribute in catalogue.attributes]
-        self._empty = Activity(
-            event_count=0,
-            type_counts=(0,) * len(catalogue.event_types),
-            value_count=0,
-            value_sum=0.0,
-            first_event_ms=0,
-            last_event_ms=0,
-            affinity=(0.0,) * len(catalogue.categories),
-            recent_items=(),
-            recent_weights=(),
-            recent_times_ms=(),
-            recent_event_ids=(),
-            sources=(),
-            offsets=(),
-        )
+        self._idle = idle(catalogue)
+        self._silent = Attributes(None, (None,) * len(catalogue.attributes))
+
+    def judge(self, profile: Profile, event: UserEvent, at: Position) -> Outcome:
+        """Whether `event`, read at `at`, is to be folded into `profile`, or why not.
+
+        A duplicate is an event whose id is among the last 64 of its user: a producer that sends
+        again what it does not know to have arrived. Late is what is older than the user's newest
+        event by more than the catalogue's bound.
+        """
+        if event.type == SIGNUP:
+            return Outcome.REPLAYED if is_folded(profile.attributes, at) else Outcome.FOLD
+        activity = profile.activity
+        if activity is None:
+            return Outcome.FOLD
+        if is_folded(activity, at):
+            return Outcome.REPLAYED
+        if _is_seen(activity.seen, event.event_id):
+            return Outcome.DUPLICATE
+        if event.time_ms < activity.last_event_ms - self._lateness_ms:
+            return Outcome.LATE
+        return Outcome.FOLD
 
     def __call__(self, profile: Profile, event: UserEvent, at: Position | None = None) -> Profile:
         """The profile after `event`; with `at`, it remembers that the event is part of it.
@@ -50,72 +73,100 @@ class Fold:
         refuses those.
         """
         if event.type == SIGNUP:
-            declared = self._declare(event)
-            if profile.attributes is not None and _rank(profile.attributes) >= _rank(declared):
-                return profile
-            return Profile(profile.activity, declared)
-        return Profile(self._act(profile.activity or self._empty, event, at), profile.attributes)
+            return Profile(profile.activity, self._declare(profile.attributes or self._silent, event, at))
+        return Profile(self._act(profile.activity or self._idle, event, at), profile.attributes)
 
-    def _declare(self, event: UserEvent) -> Attributes:
-        declared = event.attributes or {}
-        return Attributes(
-            event.time_ms, tuple(_typed(declared.get(name), kind) for name, kind in self._attributes)
-        )
+    def _declare(self, before: Attributes, event: UserEvent, at: Position | None) -> Attributes:
+        given = event.attributes or {}
+        values = tuple(_typed(given.get(name), kind) for name, kind in self._attributes)
+        latest = max(before, Attributes(event.time_ms, values), key=_rank)
+        if at is None:
+            return latest
+        sources, offsets = advance(before.sources, before.offsets, at)
+        return Attributes(latest.signed_up_ms, latest.values, sources, offsets)
 
     def _act(self, before: Activity, event: UserEvent, at: Position | None) -> Activity:
         time, value, item = event.time_ms, event.value, event.item_id or ""
         weight = self._weight(event.type, value)
         first = before.event_count == 0
-        last = time if first else max(before.last_event_ms, time)
+        newest = before.last_event_ms
+        last = time if first or time > newest else newest
 
-        affinity = list(before.affinity)
-        if time > before.last_event_ms and not first:
-            kept = exp2((before.last_event_ms - time) / self._half_life_ms)
-            affinity = [mass * kept for mass in affinity]
+        if last > newest and not first:
+            kept = exp2((newest - last) / self._half_life_ms)
+            affinity = [mass * kept for mass in before.affinity]
+        else:
+            affinity = list(before.affinity)
         categories = self._categories[item]
         if categories:
-            share = weight * exp2((time - last) / self._half_life_ms) / len(categories)
+            share = weight / len(categories)
+            if time < last:
+                share *= exp2((time - last) / self._half_life_ms)
             for category in categories:
                 affinity[category] += share
 
-        counts, kind = before.type_counts, self._type_index[event.type]
-        sources, offsets = (before.sources, before.offsets)
-        if at is not None:
-            sources, offsets = advance(sources, offsets, at)
-
-        place = _place(before, time, event.event_id)
+        items, weights, times = before.recent_items, before.recent_weights, before.recent_times_ms
+        starts, older = before.older_starts_ms, before.older_counts
         cut = self._recent_length - 1
-        items, weights = before.recent_items, before.recent_weights
-        times, ids = before.recent_times_ms, before.recent_event_ids
+        # A newer event stands first; only among older ones must its place be looked for.
+        place = 0 if first or time > newest else _place(before, time, item, weight)
+        if starts and last > newest:
+            starts, older = coarsen(starts, older, last)
+        if len(times) > cut:
+            starts, older = push_out(starts, older, last, time if place > cut else times[cut])
         if place <= cut:
             items = (*items[:place], item, *items[place:cut])
             weights = (*weights[:place], weight, *weights[place:cut])
             times = (*times[:place], time, *times[place:cut])
-            ids = (*ids[:place], event.event_id, *ids[place:cut])
 
+        counts, kind = before.type_counts, self._type_index[event.type]
+        sources, offsets = before.sources, before.offsets
+        if at is not None:
+            sources, offsets = advance(sources, offsets, at)
+        # By position: a keyword for each field takes three times as long.
         return Activity(
-            event_count=before.event_count + 1,
-            type_counts=(*counts[:kind], counts[kind] + 1, *counts[kind + 1 :]),
-            value_count=before.value_count + (value is not None),
-            value_sum=before.value_sum + (value or 0.0),
-            first_event_ms=time if first else min(before.first_event_ms, time),
-            last_event_ms=last,
-            affinity=tuple(affinity),
-            recent_items=items,
-            recent_weights=weights,
-            recent_times_ms=times,
-            recent_event_ids=ids,
-            sources=sources,
-            offsets=offsets,
+            before.event_count + 1,
+            (*counts[:kind], counts[kind] + 1, *counts[kind + 1 :]),
+            before.value_count if value is None else before.value_count + 1,
+            before.value_sum if value is None else before.value_sum + value,
+            time if first or time < before.first_event_ms else before.first_event_ms,
+            last,
+            tuple(affinity),
+            items,
+            weights,
+            times,
+            starts,
+            older,
+            _hash(event.event_id) + before.seen[: (SEEN_EVENTS - 1) * _HASH_BYTES],
+            sources,
+            offsets,
         )
 
 
-def _place(before: Activity, time: int, event_id: str) -> int:
-    """Where an event of `time` and `event_id` stands among the recent ones, newest first."""
-    for place, (other_time, other_id) in enumerate(
-        zip(before.recent_times_ms, before.recent_event_ids, strict=True)
-    ):
-        if (time, event_id) > (other_time, other_id):
+def idle(catalogue: Catalogue) -> Activity:
+    """The activity of a user who has done nothing."""
+    types, categories = len(catalogue.event_types), len(catalogue.categories)
+    nothing = (0.0,) * categories
+    return Activity(0, (0,) * types, 0, 0.0, 0, 0, nothing, (), (), (), (), (), b"", (), ())
+
+
+def _hash(event_id: str) -> bytes:
+    return mmh3.mmh3_x64_128_digest(event_id.encode())[:_HASH_BYTES]
+
+
+def _is_seen(seen: bytes, event_id: str) -> bool:
+    wanted = _hash(event_id)
+    at = seen.find(wanted)
+    while at % _HASH_BYTES and at > 0:  # across the border of two hashes
+        at = seen.find(wanted, at + 1)
+    return at >= 0
+
+
+def _place(before: Activity, time: int, item: str, weight: float) -> int:
+    """Where an event stands among the recent ones, newest first."""
+    rows = zip(before.recent_times_ms, before.recent_items, before.recent_weights, strict=True)
+    for place, other in enumerate(rows):
+        if (time, item, weight) > other:
             return place
     return len(before.recent_times_ms)
 
@@ -133,4 +184,6 @@ def sub_millisecond(attributes: Attributes) -> int:
 
 
 def _rank(attributes: Attributes) -> tuple[int, int, bytes]:
+    if attributes.signed_up_ms is None:
+        return -1, 0, b""
     return attributes.signed_up_ms, sub_millisecond(attributes), msgspec.json.encode(attributes.values)

@@ -8,7 +8,7 @@ events already seen.
 from typing import NamedTuple
 from zlib import crc32
 
-from streaming.profile import Activity
+from streaming.profile import Activity, Attributes
 
 _PARTITION_BITS = 16
 
@@ -30,17 +30,22 @@ def source(origin_tag: int, partition: int) -> int:
     return origin_tag << _PARTITION_BITS | partition
 
 
-def is_folded(activity: Activity | None, at: Position) -> bool:
-    """Whether the event at `at` is already part of `activity`."""
-    if activity is None or at.source not in activity.sources:
+def is_folded(row: Activity | Attributes | None, at: Position) -> bool:
+    """Whether the event at `at` is already part of `row`."""
+    if row is None:
         return False
-    return at.offset <= activity.offsets[activity.sources.index(at.source)]
+    sources = row.sources
+    if len(sources) == 1:  # by far the most are fed by one partition only
+        return sources[0] == at.source and at.offset <= row.offsets[0]
+    return at.source in sources and at.offset <= row.offsets[sources.index(at.source)]
 
 
 def advance(
     sources: tuple[int, ...], offsets: tuple[int, ...], at: Position
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Both vectors after the event at `at`."""
+    if sources == (at.source,):
+        return sources, (max(offsets[0], at.offset),)
     if at.source not in sources:
         return (*sources, at.source), (*offsets, at.offset)
     index = sources.index(at.source)

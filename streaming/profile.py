@@ -3,11 +3,16 @@
 import msgspec
 
 
-class Activity(msgspec.Struct, frozen=True):
+class Activity(msgspec.Struct, frozen=True, gc=False):
     """What a user did: the row of `user_activity`.
 
-    `affinity` is the event weight by category, decayed to `last_event_ms`. The `recent_*` run newest
-    first. `sources` and `offsets` say, source by source, which events are already folded in.
+    Attributes:
+        affinity: event weight by category, decayed to `last_event_ms`.
+        recent_items, recent_weights, recent_times_ms: the newest events, newest first; those of one
+            millisecond in descending order of item and weight.
+        older_starts_ms, older_counts: all other events, counted in buckets of time, oldest first.
+        seen: hashes, of 8 bytes each, of the ids of the events folded last, the last one first.
+        sources, offsets: which events are folded in: all up to this offset of that source.
     """
 
     event_count: int
@@ -20,19 +25,28 @@ class Activity(msgspec.Struct, frozen=True):
     recent_items: tuple[str, ...]
     recent_weights: tuple[float, ...]
     recent_times_ms: tuple[int, ...]
-    recent_event_ids: tuple[str, ...]
+    older_starts_ms: tuple[int, ...]
+    older_counts: tuple[int, ...]
+    seen: bytes
     sources: tuple[int, ...]
     offsets: tuple[int, ...]
 
 
-class Attributes(msgspec.Struct, frozen=True):
-    """What a user declared: the row of `user_attributes`, values in the catalogue's order."""
+class Attributes(msgspec.Struct, frozen=True, gc=False):
+    """What a user declared: the row of `user_attributes`, values in the catalogue's order.
 
-    signed_up_ms: int
+    Attributes:
+        signed_up_ms: None where only the position is known: nothing declared, or no more.
+        sources, offsets: as in `Activity`, of sign-ups.
+    """
+
+    signed_up_ms: int | None
     values: tuple[str | float | None, ...]
+    sources: tuple[int, ...] = ()
+    offsets: tuple[int, ...] = ()
 
 
-class Profile(msgspec.Struct, frozen=True):
+class Profile(msgspec.Struct, frozen=True, gc=False):
     """All that is observed of one user; either half is None until something is known."""
 
     activity: Activity | None = None

@@ -1,26 +1,24 @@
-"""Profile ↔ Feast's rows: protobuf values online, Arrow columns offline, one place for both layouts."""
+"""Profile ↔ the rows of Feast's online store, as serialized values."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import accumulate, chain
+from collections.abc import Callable, Sequence
+from struct import pack
 from typing import Any, Literal
 
-import pyarrow as pa
+from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList, Value
+from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo.catalogue import Catalogue
-from streaming.errors import SinkError
-from streaming.event import EPOCH
+from streaming import wire
+from streaming.errors import LayoutError
 from streaming.fold import sub_millisecond
 from streaming.profile import Activity, Attributes
 
 ACTIVITY_VIEW = "user_activity"
 ATTRIBUTES_VIEW = "user_attributes"
-ACTIVITY_FEATURES = Activity.__struct_fields__
 
-_Kind = Literal["int", "float", "ints", "floats", "strings"]
-_KINDS: dict[str, _Kind] = {
+Kind = Literal["int", "float", "bytes", "ints", "floats", "strings"]
+_KINDS: dict[str, Kind] = {
     "event_count": "int",
     "type_counts": "ints",
     "value_count": "int",
@@ -31,82 +29,131 @@ _KINDS: dict[str, _Kind] = {
     "recent_items": "strings",
     "recent_weights": "floats",
     "recent_times_ms": "ints",
-    "recent_event_ids": "strings",
+    "older_starts_ms": "ints",
+    "older_counts": "ints",
+    "seen": "bytes",
     "sources": "ints",
     "offsets": "ints",
 }
 # The feature that holds a field, where their names differ.
-_FEATURE = {"sources": "source_partitions", "offsets": "source_offsets"}
-_NULL = Value()
-_COLUMNS = [(_FEATURE.get(name, name), name, _KINDS[name]) for name in ACTIVITY_FEATURES]
+_FEATURE = {"seen": "seen_events", "sources": "source_partitions", "offsets": "source_offsets"}
+# Feature, field and kind of each column of `user_activity`.
+COLUMNS = [(_FEATURE.get(name, name), name, _KINDS[name]) for name in Activity.__struct_fields__]
+_ENCODERS: dict[Kind, Callable[[Any], bytes]] = {
+    "int": wire.int64,
+    "float": wire.double,
+    "bytes": wire.octets,
+    "ints": wire.int64s,
+    "floats": wire.doubles,
+    "strings": wire.strings,
+}
+_ACTIVITY_ENCODERS = [_ENCODERS[kind] for _, _, kind in COLUMNS]
+_MILLISECOND_NS = 1_000_000
 
 
-def entity_key(user_id: str) -> EntityKey:
-    """Feast's key of a user."""
-    return EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)])
+def _key_prefix() -> bytes:
+    """What comes before a user id's length and bytes in Feast's serialized entity key, of version 3."""
+    example = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val="?")])
+    key: bytes = serialize_entity_key(example, entity_key_serialization_version=3)
+    return key.removesuffix(pack("<I", 1) + b"?")
 
 
-def written_at(row: Activity | Attributes) -> datetime:
-    """When a row was true, made strictly later by every change.
+_KEY_PREFIX = _key_prefix()
 
-    A store that drops a row of an equal timestamp would lose the second of two events in one
-    millisecond, or a late one; the count of events, as microseconds, tells them apart.
+
+def entity_key(user_id: str) -> bytes:
+    """Feast's serialized key of a user."""
+    name = user_id.encode()
+    return _KEY_PREFIX + pack("<I", len(name)) + name
+
+
+def written_at_ns(row: Activity | Attributes) -> int:
+    """When a row was true, in nanoseconds since the epoch, made strictly later by every change of it.
+
+    A reader that keeps only the newest would lose the second of two events in one millisecond, or a
+    late one; the count of events, as nanoseconds, tells them apart.
     """
     if isinstance(row, Activity):
-        return EPOCH + timedelta(milliseconds=row.last_event_ms, microseconds=row.event_count)
-    return EPOCH + timedelta(milliseconds=row.signed_up_ms, microseconds=sub_millisecond(row))
+        return row.last_event_ms * _MILLISECOND_NS + row.event_count
+    return (row.signed_up_ms or 0) * _MILLISECOND_NS + sub_millisecond(row)
 
 
-def activity_values(activity: Activity) -> dict[str, Value]:
-    """The row of `user_activity`, feature by feature."""
-    return {feature: _value(getattr(activity, field), kind) for feature, field, kind in _COLUMNS}
+def guard(row: Activity | Attributes | None) -> tuple[bytes, bytes]:
+    """The stored values of a row's position, as `stores.port.Write.expected` wants them."""
+    return (b"", b"") if row is None else (wire.int64s(row.sources), wire.int64s(row.offsets))
 
 
-def read_activity(values: Mapping[str, Value] | None) -> Activity | None:
-    """The activity in a row, None where the user has none."""
-    if not values or values["event_count"].int64_val == 0:
+def activity_values(activity: Activity) -> list[bytes]:
+    """The row of `user_activity`, serialized, in the order of `feature_names`."""
+    row = (
+        activity.event_count,
+        activity.type_counts,
+        activity.value_count,
+        activity.value_sum,
+        activity.first_event_ms,
+        activity.last_event_ms,
+        activity.affinity,
+        activity.recent_items,
+        activity.recent_weights,
+        activity.recent_times_ms,
+        activity.older_starts_ms,
+        activity.older_counts,
+        activity.seen,
+        activity.sources,
+        activity.offsets,
+    )
+    return [encode(cell) for encode, cell in zip(_ACTIVITY_ENCODERS, row, strict=True)]
+
+
+def read_activity(values: Sequence[bytes | None]) -> Activity | None:
+    """The activity in a row, None where the user has none; in the order of `feature_names`."""
+    if values[0] is None:
         return None
-    return Activity(*(_plain(values[feature], kind) for feature, _, kind in _COLUMNS))
+    cells = zip(values, COLUMNS, strict=True)
+    return Activity(*(_plain(Value.FromString(raw or b""), kind) for raw, (_, _, kind) in cells))
 
 
-def attribute_values(attributes: Attributes, catalogue: Catalogue) -> dict[str, Value]:
-    """The row of `user_attributes`; what was not declared is a null."""
-    row = {"signed_up_ms": Value(int64_val=attributes.signed_up_ms)}
-    for attribute, value in zip(catalogue.attributes, attributes.values, strict=True):
-        if value is None:
-            row[attribute.name] = Value()
-        elif isinstance(value, str):
-            row[attribute.name] = Value(string_val=value)
-        else:
-            row[attribute.name] = Value(double_val=value)
-    return row
+def attribute_values(attributes: Attributes) -> list[bytes]:
+    """The row of `user_attributes`, serialized, in the order of `feature_names`; nulls where nothing is."""
+    signed_up = attributes.signed_up_ms
+    return [
+        wire.NULL if signed_up is None else wire.int64(signed_up),
+        *(_scalar(value) for value in attributes.values),
+        wire.int64s(attributes.sources),
+        wire.int64s(attributes.offsets),
+    ]
 
 
-def read_attributes(values: Mapping[str, Value] | None, catalogue: Catalogue) -> Attributes | None:
-    """The attributes in a row, None where the user declared none."""
-    if not values or values["signed_up_ms"].WhichOneof("val") is None:
+def read_attributes(values: Sequence[bytes | None]) -> Attributes | None:
+    """The attributes in a row, None where the user never signed up; in the order of `feature_names`.
+
+    An attribute that joined the catalogue later is absent from older rows, and read as a null.
+    """
+    if all(raw is None for raw in values):
         return None
-    declared = []
-    for attribute in catalogue.attributes:
-        # An attribute that joined the catalogue later is absent from older rows.
-        value = values.get(attribute.name, _NULL)
-        kind = value.WhichOneof("val")
-        declared.append(getattr(value, kind) if kind else None)
-    return Attributes(values["signed_up_ms"].int64_val, tuple(declared))
+    signed_up, *declared = [Value.FromString(raw or b"") for raw in values]
+    sources, offsets = declared.pop(-2), declared.pop(-1)
+    kinds = [value.WhichOneof("val") for value in declared]
+    return Attributes(
+        signed_up.int64_val if signed_up.WhichOneof("val") else None,
+        tuple(getattr(value, kind) if kind else None for value, kind in zip(declared, kinds, strict=True)),
+        tuple(sources.int64_list_val.val),
+        tuple(offsets.int64_list_val.val),
+    )
 
 
 def check_width(user_id: str, activity: Activity, catalogue: Catalogue) -> None:
     """Refuse to fold on a row of another catalogue.
 
     Raises:
-        SinkError: the row's vectors have other widths than the catalogue's.
+        LayoutError: the row's vectors have other widths than the catalogue's.
     """
     for name, found, expected in (
         ("affinity", len(activity.affinity), len(catalogue.categories)),
         ("type_counts", len(activity.type_counts), len(catalogue.event_types)),
     ):
         if found != expected:
-            raise SinkError(
+            raise LayoutError(
                 f"user_activity.{name} of user {user_id!r} is {found} wide, the catalogue's {expected}: "
                 "the row is of another catalogue; fold its events into a new workspace"
             )
@@ -115,77 +162,24 @@ def check_width(user_id: str, activity: Activity, catalogue: Catalogue) -> None:
 def feature_names(view: str, catalogue: Catalogue) -> list[str]:
     """A fresh list of a view's features: some stores write into the one they are given."""
     if view == ACTIVITY_VIEW:
-        return [feature for feature, _, _ in _COLUMNS]
-    return ["signed_up_ms", *(attribute.name for attribute in catalogue.attributes)]
+        return [feature for feature, _, _ in COLUMNS]
+    positions = [_FEATURE["sources"], _FEATURE["offsets"]]
+    return ["signed_up_ms", *(attribute.name for attribute in catalogue.attributes), *positions]
 
 
-def activity_table(users: Sequence[str], rows: Sequence[Activity], schema: pa.Schema) -> pa.Table:
-    """Offline rows of `user_activity`, one for each of `users`."""
-    columns = {"user_id": pa.array(users, pa.string())}
-    for feature, field, kind in _COLUMNS:
-        cells = [getattr(row, field) for row in rows]
-        columns[feature] = _column(cells, kind, schema.field(feature).type)
-    return _with_times(columns, [row.last_event_ms for row in rows], rows, schema)
+def _scalar(value: str | float | None) -> bytes:
+    if value is None:
+        return wire.NULL
+    return wire.string(value) if isinstance(value, str) else wire.double(value)
 
 
-def attribute_table(
-    users: Sequence[str], rows: Sequence[Attributes], catalogue: Catalogue, schema: pa.Schema
-) -> pa.Table:
-    """Offline rows of `user_attributes`, one for each of `users`."""
-    columns = {
-        "user_id": pa.array(users, pa.string()),
-        "signed_up_ms": pa.array([row.signed_up_ms for row in rows], pa.int64()),
-    }
-    for index, attribute in enumerate(catalogue.attributes):
-        cells = [row.values[index] for row in rows]
-        columns[attribute.name] = pa.array(cells, schema.field(attribute.name).type)
-    return _with_times(columns, [row.signed_up_ms for row in rows], rows, schema)
-
-
-def _with_times(
-    columns: dict[str, pa.Array],
-    times_ms: list[int],
-    rows: Sequence[Activity] | Sequence[Attributes],
-    schema: pa.Schema,
-) -> pa.Table:
-    """A point-in-time join takes the latest `event_timestamp`, then the latest `created_timestamp`.
-
-    The latter is the online row's own timestamp, not a clock: a replay writes the same rows.
-    """
-    stamp = schema.field("event_timestamp").type
-    columns["event_timestamp"] = pa.array([time * 1000 for time in times_ms], pa.int64()).cast(stamp)
-    micro = timedelta(microseconds=1)
-    created = [(written_at(row) - EPOCH) // micro for row in rows]
-    columns["created_timestamp"] = pa.array(created, pa.int64()).cast(stamp)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def _column(cells: list[Any], kind: _Kind, dtype: pa.DataType) -> pa.Array:
-    if kind in ("int", "float"):
-        return pa.array(cells, dtype)
-    # Flat values and offsets: several times faster than an array of tuples.
-    offsets = pa.array([0, *accumulate(map(len, cells))], pa.int32())
-    flat = pa.array(list(chain.from_iterable(cells)), dtype.value_type)
-    return pa.ListArray.from_arrays(offsets, flat, type=dtype)
-
-
-def _value(cell: Any, kind: _Kind) -> Value:
-    if kind == "int":
-        return Value(int64_val=cell)
-    if kind == "float":
-        return Value(double_val=cell)
-    if kind == "ints":
-        return Value(int64_list_val=Int64List(val=cell))
-    if kind == "floats":
-        return Value(double_list_val=DoubleList(val=cell))
-    return Value(string_list_val=StringList(val=cell))
-
-
-def _plain(value: Value, kind: _Kind) -> Any:
+def _plain(value: Value, kind: Kind) -> Any:
     if kind == "int":
         return value.int64_val
     if kind == "float":
         return value.double_val
+    if kind == "bytes":
+        return value.bytes_val
     if kind == "ints":
         return tuple(value.int64_list_val.val)
     if kind == "floats":

@@ -1,130 +1,219 @@
 """The sink: where profiles are kept between batches. A port, Feast behind it, and one in memory."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from feast import FeatureStore, FeatureView
-from feast.infra.online_stores.sqlite import SqliteOnlineStore
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo.catalogue import Catalogue
 from streaming import row
-from streaming.errors import SinkError
-from streaming.profile import UNKNOWN, Profile
+from streaming.errors import LayoutError, RewoundError, SinkError
+from streaming.profile import UNKNOWN, Activity, Attributes, Profile
+from streaming.stores.port import GuardedStore, Move, Write
 
 # SQLite takes at most 32,766 parameters a statement, and a reader waits for a whole answer.
 _READ_CHUNK = 1_000
-_BUSY_TIMEOUT_MS = 30_000
+
+T = TypeVar("T")
+
+
+class Change(NamedTuple):
+    """A user's profile as it was read and as it is to be; a half that is the same object stays."""
+
+    before: Profile
+    after: Profile
 
 
 class FeatureSink(Protocol):
-    """Reads and writes profiles by user."""
+    """Reads and writes profiles by user, and remembers how far the stream is folded into them."""
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """The profile of each of `users`, an empty one for a user never seen.
 
         Raises:
             SinkError: the store cannot be read.
+            LayoutError: a row is of another catalogue.
         """
 
-    def write(self, profiles: Mapping[str, Profile]) -> None:
-        """Replace the rows of these users; a half that is None stays as it is stored.
+    def write(self, changes: Mapping[str, Change]) -> set[str]:
+        """Replace the rows that are still what they were, each half of a profile on its own.
 
         When it returns, readers see them.
 
-        Attributes go first: a profile's activity carries its position, so a crash between the two
-        leaves a row that a replay completes.
+        Returns:
+            Users of whom some row was another by then: to be read, and folded, again.
 
         Raises:
             SinkError: the store cannot be written; rows may have been in part.
         """
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """By source, the offset to go on from; absent where nothing was ever folded.
+
+        Raises:
+            SinkError: the store cannot be read.
+        """
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """Advance positions, after everything before them is written.
+
+        Raises:
+            SinkError: the store cannot be written.
+            RewoundError: it has lost what it had confirmed; other sources may have moved.
+        """
+
+    def durable_after_s(self) -> float:
+        """Seconds after which a crash of the store no longer loses what was written."""
 
 
 class MemorySink:
     """Profiles in a dictionary: for tests, and for folding a history without a store."""
 
     def __init__(self) -> None:
-        self._profiles: dict[str, Profile] = {}
+        self.profiles: dict[str, Profile] = {}
+        self._positions: dict[int, int] = {}
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
-        return {user: self._profiles.get(user, UNKNOWN) for user in users}
+        return {user: self.profiles.get(user, UNKNOWN) for user in users}
 
-    def write(self, profiles: Mapping[str, Profile]) -> None:
+    def write(self, changes: Mapping[str, Change]) -> set[str]:
         """See `FeatureSink.write`."""
-        for user, profile in profiles.items():
-            before = self._profiles.get(user, UNKNOWN)
-            self._profiles[user] = Profile(
-                profile.activity or before.activity, profile.attributes or before.attributes
-            )
+        rejected = set()
+        for user, (before, after) in changes.items():
+            stored = self.profiles.get(user, UNKNOWN)
+            activity, attributes = stored.activity, stored.attributes
+            if after.activity is not before.activity:
+                if row.guard(activity) == row.guard(before.activity):
+                    activity = after.activity
+                else:
+                    rejected.add(user)
+            if after.attributes is not before.attributes:
+                if row.guard(attributes) == row.guard(before.attributes):
+                    attributes = after.attributes
+                else:
+                    rejected.add(user)
+            self.profiles[user] = Profile(activity, attributes)
+        return rejected
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """See `FeatureSink.positions`."""
+        return {source: self._positions[source] for source in sources if source in self._positions}
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """See `FeatureSink.move`."""
+        behind = {}
+        for source, (floor, following) in moves.items():
+            stands = self._positions.get(source, -1)
+            if stands < floor:
+                behind[source] = stands
+            else:
+                self._positions[source] = max(stands, following)
+        if behind:
+            raise RewoundError(behind)
+
+    def durable_after_s(self) -> float:
+        """Nothing outlives the process, so nothing is lost that was promised."""
+        return 0.0
 
 
-class FeastSink:
-    """Profiles in Feast's online store.
+class GuardedSink:
+    """Profiles in Feast's online store, by way of its guarded writes.
 
-    Protobuf values go straight to the provider: a push converts through a data frame and reads the
+    Serialized values go straight to the store: a push converts through a data frame and reads the
     registry each time, which takes several times as long.
+
+    Raises:
+        LayoutError: the applied store's writes are not guarded.
     """
 
     def __init__(self, store: FeatureStore, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._config = store.config
-        self._provider = store.provider
         self._activity = store.get_feature_view(row.ACTIVITY_VIEW)
         self._attributes = store.get_feature_view(row.ATTRIBUTES_VIEW)
-        online = self._provider.online_store
-        if isinstance(online, SqliteOnlineStore):
-            connection = online._get_conn(self._config)
-            # With a write-ahead log, NORMAL loses nothing to a killed process and syncs far less.
-            connection.execute("PRAGMA synchronous=NORMAL")
-            # The service writes to the same file: wait for its turn rather than fail.
-            connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        self._features = {
+            view.name: row.feature_names(view.name, catalogue)
+            for view in (self._activity, self._attributes)
+        }
+        online: Any = store.provider.online_store
+        if not hasattr(online, "write_guarded"):
+            raise LayoutError(
+                f"writes to {self._place} are not guarded: run `kindling apply` to configure it"
+            )
+        self._online: GuardedStore = online
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
         profiles: dict[str, Profile] = {}
         for chunk in _chunks(users):
             keys = [row.entity_key(user) for user in chunk]
-            activities = self._read(self._activity, keys)
-            attributes = self._read(self._attributes, keys)
+            activities, attributes = (
+                self._call("read from", self._online.read_raw, self._config, view, self._names(view), keys)
+                for view in (self._activity, self._attributes)
+            )
             for user, done, declared in zip(chunk, activities, attributes, strict=True):
                 activity = row.read_activity(done)
                 if activity is not None:
                     row.check_width(user, activity, self._catalogue)
-                profiles[user] = Profile(activity, row.read_attributes(declared, self._catalogue))
+                profiles[user] = Profile(activity, row.read_attributes(declared))
         return profiles
 
-    def write(self, profiles: Mapping[str, Profile]) -> None:
+    def write(self, changes: Mapping[str, Change]) -> set[str]:
         """See `FeatureSink.write`."""
-        declared, done = [], []
-        for user, profile in profiles.items():
-            key = row.entity_key(user)
-            if profile.attributes is not None:
-                values = row.attribute_values(profile.attributes, self._catalogue)
-                declared.append((key, values, row.written_at(profile.attributes), None))
-            if profile.activity is not None:
-                values = row.activity_values(profile.activity)
-                done.append((key, values, row.written_at(profile.activity), None))
-        try:
-            for view, rows in ((self._attributes, declared), (self._activity, done)):
-                if rows:
-                    self._provider.online_write_batch(self._config, view, rows, None)
-        except Exception as error:
-            raise SinkError(f"cannot write to {self._place}: {error}; is it running?") from error
+        declared: dict[str, Write] = {}
+        done: dict[str, Write] = {}
+        for user, (before, after) in changes.items():
+            if after.attributes is not before.attributes and after.attributes is not None:
+                values = row.attribute_values(after.attributes)
+                declared[user] = _write(user, before.attributes, after.attributes, values)
+            if after.activity is not before.activity and after.activity is not None:
+                values = row.activity_values(after.activity)
+                done[user] = _write(user, before.activity, after.activity, values)
+        return self._write(self._attributes, declared) | self._write(self._activity, done)
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """See `FeatureSink.positions`."""
+        return self._call("read from", self._online.read_positions, self._config, sources)
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """See `FeatureSink.move`."""
+        behind = self._call("write to", self._online.move_positions, self._config, moves)
+        if behind:
+            raise RewoundError(behind)
+
+    def durable_after_s(self) -> float:
+        """See `FeatureSink.durable_after_s`."""
+        return self._call("read from", self._online.durable_after_s, self._config)
+
+    def _write(self, view: FeatureView, writes: Mapping[str, Write]) -> set[str]:
+        if not writes:
+            return set()
+        users, rows = list(writes), list(writes.values())
+        rejected = self._call(
+            "write to", self._online.write_guarded, self._config, view, self._names(view), rows
+        )
+        return {users[index] for index in rejected}
+
+    def _names(self, view: FeatureView) -> list[str]:
+        return list(self._features[view.name])
 
     @property
     def _place(self) -> str:
         return f"the {self._config.online_store.type} online store"
 
-    def _read(self, view: FeatureView, keys: list[EntityKey]) -> list[dict[str, Value] | None]:
-        features = row.feature_names(view.name, self._catalogue)
+    def _call(self, doing: str, call: Callable[..., T], *arguments: Any) -> T:
         try:
-            found = self._provider.online_read(self._config, view, keys, features)
-        except Exception as error:
-            raise SinkError(f"cannot read from {self._place}: {error}; is it running?") from error
-        return [values for _, values in found]
+            return call(*arguments)
+        except self._online.failures as error:
+            raise SinkError(f"cannot {doing} {self._place}: {error}; is it running?") from error
+
+
+def _write(
+    user: str, before: Activity | Attributes | None, after: Activity | Attributes, values: list[bytes]
+) -> Write:
+    return Write(row.entity_key(user), row.guard(before), values, row.written_at_ns(after))
 
 
 def _chunks(users: Collection[str]) -> Iterator[Sequence[str]]:

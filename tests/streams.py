@@ -79,18 +79,19 @@ def oracle(events: Iterable[UserEvent]) -> dict[str, Profile]:
 
 
 def assert_same(found: Profile, expected: Profile) -> None:
-    """Equal but for the positions, and for the rounding of sums taken in another order."""
-    assert found.attributes == expected.attributes
+    """Equal but for positions and order of arrival, and for the rounding of sums taken in another order."""
+    one, other = found.attributes, expected.attributes
+    assert (one and (one.signed_up_ms, one.values)) == (other and (other.signed_up_ms, other.values))
     if expected.activity is None or found.activity is None:
         assert found.activity is expected.activity
         return
     for name in type(expected.activity).__struct_fields__:
-        one, other = getattr(found.activity, name), getattr(expected.activity, name)
+        left, right = getattr(found.activity, name), getattr(expected.activity, name)
         if name in ("affinity", "value_sum"):
-            pairs = zip(one, other, strict=True) if name == "affinity" else [(one, other)]
+            pairs = zip(left, right, strict=True) if name == "affinity" else [(left, right)]
             assert all(abs(a - b) <= 1e-9 * max(1.0, abs(b)) for a, b in pairs), name
-        elif name not in ("sources", "offsets"):
-            assert one == other, name
+        elif name not in ("seen", "sources", "offsets"):
+            assert left == right, name
 
 
 def offline_rows(workspace: Workspace, view: str) -> list[dict[str, Any]]:

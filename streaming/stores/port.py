@@ -45,7 +45,13 @@ class Move(NamedTuple):
 
 
 class GuardedStore(Protocol):
-    """An online store of Feast's with guarded writes; errors are those of its client."""
+    """An online store of Feast's with guarded writes.
+
+    Attributes:
+        failures: what its methods raise when the store cannot be reached or refuses.
+    """
+
+    failures: tuple[type[Exception], ...]
 
     def write_guarded(
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]

@@ -42,7 +42,8 @@ def test_views_and_services_are_those_of_the_design(store: FeatureStore) -> None
 
 def test_the_catalogue_decides_the_attributes(store: FeatureStore) -> None:
     names = {field.name for field in store.get_feature_view("user_attributes").features}
-    assert names == {"signed_up_ms"} | {attribute.name for attribute in CATALOGUE.attributes}
+    positions = {"signed_up_ms", "source_partitions", "source_offsets"}
+    assert names == positions | {attribute.name for attribute in CATALOGUE.attributes}
 
 
 def test_applying_again_changes_nothing(workspace: Workspace, store: FeatureStore) -> None:

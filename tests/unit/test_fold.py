@@ -3,12 +3,14 @@
 import random
 from math import exp2
 
+import mmh3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streaming.event import UserEvent
-from streaming.fold import Fold
+from streaming.fold import Fold, Outcome
 from streaming.position import Position
 from streaming.profile import UNKNOWN, Activity, Profile
 from tests.shop import CATALOGUE, ITEMS
@@ -61,12 +63,65 @@ def test_a_low_value_is_weaker_evidence_and_no_value_is_none() -> None:
     assert (zero.value_count, zero.value_sum) == (1, 0.0)
 
 
-def test_only_the_newest_events_are_kept_and_ties_go_by_id() -> None:
-    same_time = [rating("ann", "green", NOON, event_id=f"e{number}") for number in range(8)]
+def test_only_the_newest_events_are_kept_and_ties_go_by_item() -> None:
+    same_time = [rating("ann", item, NOON, event_id=item) for item in ITEMS.ids]
     random.Random(3).shuffle(same_time)
     found = activity(*same_time)
-    assert found.recent_event_ids == ("e7", "e6", "e5", "e4", "e3")
-    assert found.event_count == 8
+    assert found.recent_items == tuple(sorted(ITEMS.ids, reverse=True)[:5])
+    assert found.event_count == 6
+
+
+def test_who_is_no_longer_among_the_newest_is_counted_in_a_bucket() -> None:
+    events = [rating("ann", "green", NOON + number * 1_000) for number in range(7)]
+    found = activity(*events)
+    assert found.recent_times_ms == tuple(NOON + number * 1_000 for number in (6, 5, 4, 3, 2))
+    assert sum(found.older_counts) == 2
+    assert found.older_starts_ms == tuple(sorted({(NOON + at) // 60_000 * 60_000 for at in (0, 1_000)}))
+
+
+def test_an_event_is_judged_by_what_its_user_has_seen() -> None:
+    at = [Position(7, offset) for offset in range(5)]
+    first = rating("ann", "green", NOON, event_id="a")
+    profile = fold(UNKNOWN, first, at[1])
+    assert fold.judge(UNKNOWN, first, at[1]) is Outcome.FOLD
+    assert fold.judge(profile, first, at[1]) is Outcome.REPLAYED
+    assert fold.judge(profile, first, at[2]) is Outcome.DUPLICATE
+    assert fold.judge(profile, rating("ann", "green", NOON, event_id="b"), at[2]) is Outcome.FOLD
+    bound = NOON - 90 * DAY
+    assert fold.judge(profile, rating("ann", "green", bound, event_id="c"), at[2]) is Outcome.FOLD
+    assert fold.judge(profile, rating("ann", "green", bound - 1, event_id="c"), at[2]) is Outcome.LATE
+    declared = sign_up("ann", bound - 1, age=20.0)
+    assert fold.judge(profile, declared, at[0]) is Outcome.FOLD
+    assert fold.judge(fold(profile, declared, at[3]), declared, at[3]) is Outcome.REPLAYED
+
+
+def test_an_id_is_known_among_the_users_last_64_events() -> None:
+    profile = UNKNOWN
+    for number in range(65):
+        profile = fold(profile, rating("ann", "green", NOON, event_id=f"e{number}"), Position(7, number))
+    known = [
+        fold.judge(profile, rating("ann", "novel", NOON, event_id=f"e{number}"), Position(7, 99))
+        for number in range(65)
+    ]
+    assert known == [Outcome.FOLD] + [Outcome.DUPLICATE] * 64
+
+
+def test_half_of_one_hash_and_half_of_the_next_are_no_id() -> None:
+    profile = UNKNOWN
+    for number in range(64):
+        profile = fold(profile, rating("ann", "green", NOON, event_id=f"e{number}"), Position(7, number))
+    assert profile.activity is not None
+    seen = profile.activity.seen
+    wanted = mmh3.mmh3_x64_128_digest(b"wanted")[:8]
+    for shift in range(1, 8):
+        across = seen[:shift] + wanted + seen[shift + 8 :]
+        split = Profile(replace(profile.activity, seen=across))
+        assert fold.judge(split, rating("ann", "green", NOON, event_id="wanted"), Position(7, 99)) is (
+            Outcome.FOLD
+        )
+    both = Profile(replace(profile.activity, seen=seen[:3] + wanted + seen[11:16] + wanted + seen[24:]))
+    event = rating("ann", "green", NOON, event_id="wanted")
+    assert fold.judge(both, event, Position(7, 99)) is Outcome.DUPLICATE
 
 
 def test_the_last_declaration_wins_wherever_it_arrives() -> None:

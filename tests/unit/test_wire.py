@@ -1,0 +1,56 @@
+"""Values as bytes: what protobuf itself would write."""
+
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList, Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming import row, wire
+
+_INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(_INT64 | st.integers(0, 1 << 13))
+def test_a_number(number: int) -> None:
+    assert wire.int64(number) == Value(int64_val=number).SerializeToString()
+
+
+@given(st.floats(allow_nan=False))
+def test_a_real_number(number: float) -> None:
+    assert wire.double(number) == Value(double_val=number).SerializeToString()
+
+
+@given(st.text(max_size=300))
+def test_a_text(text: str) -> None:
+    assert wire.string(text) == Value(string_val=text).SerializeToString()
+
+
+@given(st.binary(max_size=600))
+def test_octets(body: bytes) -> None:
+    assert wire.octets(body) == Value(bytes_val=body).SerializeToString()
+
+
+@given(st.lists(_INT64 | st.integers(0, 200), max_size=60))
+def test_numbers(numbers: list[int]) -> None:
+    assert wire.int64s(numbers) == Value(int64_list_val=Int64List(val=numbers)).SerializeToString()
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=60))
+def test_real_numbers(numbers: list[float]) -> None:
+    assert wire.doubles(numbers) == Value(double_list_val=DoubleList(val=numbers)).SerializeToString()
+
+
+@given(st.lists(st.text(max_size=200), max_size=60))
+def test_texts(texts: list[str]) -> None:
+    assert wire.strings(texts) == Value(string_list_val=StringList(val=texts)).SerializeToString()
+
+
+def test_nothing_at_all() -> None:
+    assert Value().SerializeToString() == wire.NULL
+
+
+@given(st.text(max_size=300))
+def test_the_key_of_a_user(user: str) -> None:
+    message = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
+    assert row.entity_key(user) == serialize_entity_key(message, entity_key_serialization_version=3)
