@@ -1,27 +1,21 @@
-"""The offline log: every event, and the profile after it, as immutable Parquet part files.
+"""The offline log: every event, as immutable Parquet part files.
 
 A file's name says which offsets it covers, so the log knows its own position and a replay with
 other batch boundaries writes nothing twice.
 """
 
-import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
 
+import msgspec
 import pyarrow as pa
-from feast import FeatureStore
 
-from feature_repo.catalogue import Catalogue
-from feature_repo.offline import part_schema, write_part
+from feature_repo.event_log import folder
+from feature_repo.offline import write_part
+from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
-from streaming import row
 from streaming.event import UserEvent
-from streaming.profile import Activity, Attributes
-
-EVENTS = "events"
+from streaming.parts import part_name, parts_in
+from streaming.position import source
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -33,118 +27,78 @@ EVENT_SCHEMA = pa.schema(
         ("text", pa.string()),
         ("event_time", pa.timestamp("ms", tz="UTC")),
         ("attributes", pa.string()),  # a JSON object, for a sign-up
-        ("partition", pa.int32()),
+        ("source", pa.int64()),  # see `position.source`
         ("offset", pa.int64()),
     ]
 )
 
-
-T = TypeVar("T")
-
-
-class Entry(NamedTuple, Generic[T]):
-    """Something that the event at `offset` brought about."""
-
-    offset: int
-    user_id: str
-    content: T
-
-
-@dataclass
-class PartitionRows:
-    """What a batch brings of one partition, offsets `first` to `last`, in order."""
-
-    partition: int
-    first: int
-    last: int
-    events: list[Entry[UserEvent]] = field(default_factory=list)
-    activities: list[Entry[Activity]] = field(default_factory=list)
-    attributes: list[Entry[Attributes]] = field(default_factory=list)
+_encode = msgspec.json.Encoder().encode
 
 
 class OfflineLog:
     """Part files of one topic of one cluster (`origin`), in a workspace's offline store."""
 
-    def __init__(
-        self, workspace: Workspace, store: FeatureStore, catalogue: Catalogue, topic: str, origin: int
-    ) -> None:
-        self._folder = workspace.offline
-        self._catalogue = catalogue
-        self._prefix = f"{topic}-{origin:08x}"
-        self._name = re.compile(rf"{re.escape(self._prefix)}-(\d+)-(\d+)-(\d+)\.parquet")
-        self._activity = part_schema(store.get_feature_view(row.ACTIVITY_VIEW))
-        self._attributes = part_schema(store.get_feature_view(row.ATTRIBUTES_VIEW))
-        self._covered: dict[tuple[str, int], int] = {}
+    def __init__(self, workspace: Workspace, topic: str, origin: int) -> None:
+        self._folder = folder(workspace)
+        self._topic = topic
+        self._origin = origin
+        self._tombstones = Tombstones(workspace)
+        self._covered: dict[int, int] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Read the log's position from the files that are there."""
         self._covered = {}
-        for view in (EVENTS, row.ACTIVITY_VIEW, row.ATTRIBUTES_VIEW):
-            folder = self._folder / view
-            for path in folder.iterdir() if folder.exists() else ():
-                if match := self._name.fullmatch(path.name):
-                    partition, _, last = map(int, match.groups())
-                    self._covered[view, partition] = max(last, self.covered(view, partition))
+        for part in parts_in(self._folder):
+            if (part.topic, part.origin) == (self._topic, self._origin):
+                self._covered[part.partition] = max(part.last, self.covered(part.partition))
 
-    def covered(self, view: str, partition: int) -> int:
-        """The last offset of `partition` whose rows are in `view`, -1 where there are none."""
-        return self._covered.get((view, partition), -1)
+    def covered(self, partition: int) -> int:
+        """The last offset of `partition` that is in the log, -1 where none is."""
+        return self._covered.get(partition, -1)
 
-    def append(self, rows: PartitionRows) -> None:
-        """Write what is not covered yet; when it returns, the files survive a crash."""
-        self._append(EVENTS, rows, rows.events, lambda entries: _event_table(entries, rows.partition))
-        self._append(
-            row.ACTIVITY_VIEW,
-            rows,
-            rows.activities,
-            lambda entries: row.activity_table(*_split(entries), self._activity),
-        )
-        self._append(
-            row.ATTRIBUTES_VIEW,
-            rows,
-            rows.attributes,
-            lambda entries: row.attribute_table(*_split(entries), self._catalogue, self._attributes),
-        )
+    def append(
+        self, partition: int, first: int, last: int, events: Sequence[tuple[int, UserEvent]]
+    ) -> None:
+        """Write what is not covered yet; when it returns, the file survives a crash.
 
-    def _append(
-        self,
-        view: str,
-        rows: PartitionRows,
-        entries: Sequence[Entry[T]],
-        table: Callable[[Sequence[Entry[T]]], pa.Table],
-    ) -> Path | None:
-        covered = self.covered(view, rows.partition)
-        fresh = entries if rows.first > covered else [entry for entry in entries if entry.offset > covered]
-        if not fresh:
-            return None
-        first = max(rows.first, covered + 1)
-        name = f"{self._prefix}-{rows.partition}-{first}-{rows.last}"
-        path = write_part(self._folder / view, name, table(fresh))
-        self._covered[view, rows.partition] = rows.last
-        return path
+        Args:
+            first, last: the offsets that were read, those of dead letters among them.
+            events: in order, each with its offset. Those of a user erased meanwhile are left out.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        covered = self.covered(partition)
+        if first <= covered:
+            first, events = covered + 1, [placed for placed in events if placed[0] > covered]
+        self._tombstones.refresh()
+        origin = source(self._origin, partition)
+        if self._tombstones:
+            erased = self._tombstones.covers
+            events = [placed for placed in events if not erased(placed[1].user_id, origin, placed[0])]
+        if not events:
+            return
+        name = part_name(self._topic, self._origin, partition, first, last)
+        # Fast to write, and read once: merging compresses for good.
+        write_part(self._folder, name, event_table(events, origin), compression="lz4", use_dictionary=False)
+        self._covered[partition] = last
 
 
-def _split(entries: Sequence[Entry[T]]) -> tuple[list[str], list[T]]:
-    return [entry.user_id for entry in entries], [entry.content for entry in entries]
-
-
-def _event_table(entries: Sequence[Entry[UserEvent]], partition: int) -> pa.Table:
-    events = [entry.content for entry in entries]
-    columns = {
-        "event_id": [event.event_id for event in events],
-        "user_id": [event.user_id for event in events],
-        "item_id": [event.item_id for event in events],
-        "type": [event.type for event in events],
-        "value": [event.value for event in events],
-        "text": [event.text for event in events],
-        "event_time": [event.time_ms for event in events],
-        "attributes": [
-            None if event.attributes is None else json.dumps(event.attributes) for event in events
-        ],
-        "partition": [partition] * len(events),
-        "offset": [entry.offset for entry in entries],
-    }
-    return pa.table(
-        [pa.array(columns[field.name], field.type) for field in EVENT_SCHEMA], schema=EVENT_SCHEMA
-    )
+def event_table(placed: Sequence[tuple[int, UserEvent]], origin: int) -> pa.Table:
+    """Rows of the log for events of one source, each with its offset."""
+    events = [event for _, event in placed]
+    columns = [
+        [event.event_id for event in events],
+        [event.user_id for event in events],
+        [event.item_id for event in events],
+        [event.type for event in events],
+        [event.value for event in events],
+        [event.text for event in events],
+        [event.time_ms for event in events],
+        [None if event.attributes is None else _encode(event.attributes) for event in events],
+        [origin] * len(events),
+        [offset for offset, _ in placed],
+    ]
+    arrays = [pa.array(cells, field.type) for cells, field in zip(columns, EVENT_SCHEMA, strict=True)]
+    return pa.table(arrays, schema=EVENT_SCHEMA)
