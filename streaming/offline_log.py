@@ -4,13 +4,14 @@ A file's name says which offsets it covers, so the log knows its own position an
 other batch boundaries writes nothing twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
 
 from feature_repo.event_log import folder
-from feature_repo.offline import write_part
+from feature_repo.offline import write_parts
 from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
 from streaming.event import UserEvent
@@ -31,6 +32,16 @@ EVENT_SCHEMA = pa.schema(
         ("offset", pa.int64()),
     ]
 )
+
+
+class Span(NamedTuple):
+    """Offsets `first` to `last` of a partition, as read; `events` are those that are no dead letters."""
+
+    partition: int
+    first: int
+    last: int
+    events: Sequence[tuple[int, UserEvent]]
+
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,29 +71,42 @@ class OfflineLog:
     def append(
         self, partition: int, first: int, last: int, events: Sequence[tuple[int, UserEvent]]
     ) -> None:
-        """Write what is not covered yet; when it returns, the file survives a crash.
+        """`append_all` of one partition."""
+        self.append_all([Span(partition, first, last, events)])
 
-        Args:
-            first, last: the offsets that were read, those of dead letters among them.
-            events: in order, each with its offset. Those of a user erased meanwhile are left out.
+    def append_all(self, spans: Iterable[Span]) -> None:
+        """Write what is not covered yet, a file a partition; when it returns, they survive a crash.
+
+        Events of a user who was erased after them are left out.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: a file cannot be written.
         """
-        covered = self.covered(partition)
-        if first <= covered:
-            first, events = covered + 1, [placed for placed in events if placed[0] > covered]
         self._tombstones.refresh()
-        origin = source(self._origin, partition)
+        covered, parts = dict(self._covered), {}
+        for span in spans:
+            begin = covered.get(span.partition, -1) + 1
+            origin = source(self._origin, span.partition)
+            events = self._fresh(span, begin, origin)
+            if events:
+                first = max(span.first, begin)
+                name = part_name(self._topic, self._origin, span.partition, first, span.last)
+                parts[name] = event_table(events, origin)
+                covered[span.partition] = span.last
+        if parts:
+            # Fast to write, and read but a few times: merging compresses for good.
+            write_parts(self._folder, parts, compression="lz4", use_dictionary=False)
+            self._covered = covered
+
+    def _fresh(self, span: Span, begin: int, origin: int) -> Sequence[tuple[int, UserEvent]]:
+        """Events at `begin` or after it whose users are not erased."""
+        events = span.events
+        if span.first < begin:
+            events = [(offset, event) for offset, event in events if offset >= begin]
         if self._tombstones:
             erased = self._tombstones.covers
-            events = [placed for placed in events if not erased(placed[1].user_id, origin, placed[0])]
-        if not events:
-            return
-        name = part_name(self._topic, self._origin, partition, first, last)
-        # Fast to write, and read once: merging compresses for good.
-        write_part(self._folder, name, event_table(events, origin), compression="lz4", use_dictionary=False)
-        self._covered[partition] = last
+            events = [each for each in events if not erased(each[1].user_id, origin, each[0])]
+        return events
 
 
 def event_table(placed: Sequence[tuple[int, UserEvent]], origin: int) -> pa.Table:
