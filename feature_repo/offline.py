@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import FeatureView
-from feast.types import from_feast_to_pyarrow_type
+from feast.types import Bytes, FeastType, from_feast_to_pyarrow_type
 
 from feature_repo.workspace import Workspace
 
@@ -22,9 +22,14 @@ _LOCK = ".lock"
 def part_schema(view: FeatureView) -> pa.Schema:
     """Columns of `view`'s part files: join keys, its features, when it was true and when it was written."""
     keys = [pa.field(column.name, pa.string()) for column in view.entity_columns]
-    features = [pa.field(field.name, from_feast_to_pyarrow_type(field.dtype)) for field in view.features]
+    features = [pa.field(field.name, _arrow_type(field.dtype)) for field in view.features]
     times = [pa.field("event_timestamp", _TIME), pa.field("created_timestamp", _TIME)]
     return pa.schema([*keys, *features, *times])
+
+
+def _arrow_type(dtype: FeastType) -> pa.DataType:
+    """Feast's own table of types knows no bytes, though its stores do."""
+    return pa.binary() if dtype == Bytes else from_feast_to_pyarrow_type(dtype)
 
 
 def write_part(folder: Path, name: str, rows: pa.Table, **options: Any) -> Path:
