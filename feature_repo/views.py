@@ -162,8 +162,16 @@ item_activity = FeatureView(
     schema=[
         feature("item_event_count", Int64, "Events on the item so far."),
         feature(
-            "popularity", Float64, f"Events, decayed with a half-life of {catalogue.half_life_days:g} days."
+            "popularity",
+            Float64,
+            "Those events, decayed to `item_last_event_ms` with a half-life of "
+            f"{catalogue.half_life_days:g} days. To compare items, decay it on to one moment.",
         ),
+        feature("item_last_event_ms", Int64, "Latest of them, milliseconds since the epoch."),
+        *position_features(),
+        feature("source_counts", Array(Int64), "Events from each of those partitions."),
+        feature("source_masses", Array(Float64), "The same, decayed to the newest of each."),
+        feature("source_last_ms", Array(Int64), "When that was, milliseconds since the epoch."),
     ],
     source=sources.popularity_source,
     online=True,
