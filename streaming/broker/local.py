@@ -7,6 +7,7 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,13 +45,24 @@ class LocalBroker(ExternalBroker):
     Args:
         folder: where its records are kept from one start to the next; None for a folder that is
             deleted when it stops.
+        port: where it listens, so that clients find it again after another start; None for a free one.
+        properties: further lines of its configuration, and others than ours.
     """
 
     kind = "local"
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        port: int | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__("")
         self._keep = folder
+        self._port = port
+        # The last line of a name counts.
+        self._properties = "".join(f"{name}={value}\n" for name, value in (properties or {}).items())
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,11 +71,11 @@ class LocalBroker(ExternalBroker):
         folder = self._keep or Path(tempfile.mkdtemp(prefix="kindling-kafka-"))
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        port, controller = _free_ports()
+        free, controller = _free_ports()
+        port = self._port or free
         properties = folder / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(port=port, controller=controller, logs=folder / "logs"), encoding="utf-8"
-        )
+        lines = _PROPERTIES.format(port=port, controller=controller, logs=folder / "logs")
+        properties.write_text(lines + self._properties, encoding="utf-8")
         java = ["java", *_JAVA, "-cp", f"{jars}/*"]
         try:
             if not (folder / "logs" / "meta.properties").exists():
@@ -98,6 +110,13 @@ class LocalBroker(ExternalBroker):
                 process.wait()
         if self._folder is not None and self._keep is None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; entering it again starts it where it was, if it has a folder."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def _format(self, java: list[str], properties: Path) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
