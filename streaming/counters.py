@@ -1,6 +1,19 @@
 """What a consumer counts while it runs."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+
+_RARE = (
+    "replayed",
+    "duplicate",
+    "late",
+    "dead_letters",
+    "rejected",
+    "missing",
+    "expired",
+    "rewinds",
+    "stalls",
+)
 
 
 @dataclass
@@ -10,27 +23,53 @@ class Counters:
     Attributes:
         events: events folded into a profile.
         replayed: events that were part of their profile already, so skipped.
+        duplicate: events of an id that their profile holds already: sent twice, folded once.
+        late: events too old to be folded, kept offline only.
         dead_letters: messages sent to the dead-letter topic.
-        late: events folded that are older than the latest of their user.
-        missing: offsets without a record: the broker dropped it before it was read, or the offset
-            only marks a transaction.
+        rejected: rows that another had changed by the time of writing, so folded again.
+        missing: offsets without a record: compacted away, or the mark of a transaction.
+        expired: records that the broker dropped before they were read, which was accepted.
         batches: micro-batches stored.
-        lag: records in the topic not stored yet, None until the consumer knows its partitions.
+        rewinds: how often the store had lost what it had confirmed, and was filled in again.
+        stalls: how often a store, or the dead-letter topic, had to be waited for.
+        rebalances: how often the partitions changed hands.
+        lags: records not stored yet, by partition; None until the partitions are known.
+        oldest_ms: when the oldest record at hand was sent, milliseconds since the epoch; None where
+            nothing waits.
     """
 
     events: int = 0
     replayed: int = 0
-    dead_letters: int = 0
+    duplicate: int = 0
     late: int = 0
+    dead_letters: int = 0
+    rejected: int = 0
     missing: int = 0
+    expired: int = 0
     batches: int = 0
-    lag: int | None = None
+    rewinds: int = 0
+    stalls: int = 0
+    rebalances: int = 0
+    lags: dict[int, int] | None = field(default=None, repr=False)
+    oldest_ms: int | None = None
+
+    @property
+    def lag(self) -> int | None:
+        """Records not stored yet; None until the partitions are known."""
+        return None if self.lags is None else sum(self.lags.values())
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the oldest record at hand was sent; 0 where nothing waits."""
+        return 0.0 if self.oldest_ms is None else max(0.0, time.time() - self.oldest_ms / 1000)
 
     def __str__(self) -> str:
         lag = "?" if self.lag is None else f"{self.lag:,}"
-        parts = [f"{self.events:,} events", f"lag {lag}", f"{self.batches:,} batches"]
-        rare = ("replayed", "late", "dead_letters", "missing")
+        parts = [f"{self.events:,} events", f"lag {lag}"]
+        if self.oldest_ms is not None:
+            parts.append(f"{self.age_s:,.1f} s behind")
+        parts.append(f"{self.batches:,} batches")
         parts.extend(
-            f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in rare if getattr(self, name)
+            f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in _RARE if getattr(self, name)
         )
         return ", ".join(parts)

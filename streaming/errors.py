@@ -3,6 +3,8 @@
 StreamingError
 ├── BrokerError        the broker cannot be had or reached
 ├── ProduceError       an event could not be delivered
+├── PoisonedError      most of what the topic holds are no events
+├── ContendedError     rows change faster than they can be written
 ├── PositionError      stored positions and the topic contradict each other
 │   └── RewoundError   the feature store has lost what it had confirmed
 ├── LayoutError        the feature store is of another catalogue or configuration
@@ -22,6 +24,14 @@ class BrokerError(StreamingError):
 
 class ProduceError(StreamingError):
     """The broker did not take an event."""
+
+
+class PoisonedError(StreamingError):
+    """Most of the latest messages are none that this catalogue knows."""
+
+
+class ContendedError(StreamingError):
+    """Rows were changed by others between each reading and writing."""
 
 
 class PositionError(StreamingError):

@@ -1,6 +1,7 @@
-"""Lag: how many records of a topic a group has not stored yet."""
+"""Lag: how many records of a topic the feature store does not hold yet."""
 
 import time
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -9,8 +10,11 @@ from kafka.errors import KafkaError
 
 from streaming.broker.port import Broker
 from streaming.errors import BrokerError, StreamingError
+from streaming.position import origin, source
 
 _INTERVAL_SECONDS = 0.05
+
+Positions = Callable[[Collection[int]], Mapping[int, int]]
 
 
 class LagError(StreamingError):
@@ -18,16 +22,22 @@ class LagError(StreamingError):
 
 
 class LagGauge:
-    """Watches one group on one topic, over one connection.
+    """Watches one topic, over one connection.
 
-    Asks for commits and end offsets by partition: the embedded broker has no administration of groups.
+    Args:
+        positions: where the store stands, by source, such as `FeatureSink.positions`.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
     """
 
-    def __init__(self, broker: Broker, topic: str = "events", group_id: str = "kindling") -> None:
+    def __init__(self, broker: Broker, positions: Positions, topic: str = "events") -> None:
         self._topic = topic
+        self._positions = positions
         broker.create_topic(topic)
+        self._origin = origin(broker.cluster_id, topic)
         try:
-            self._kafka = KafkaConsumer(**broker.options, group_id=group_id, enable_auto_commit=False)
+            self._kafka = KafkaConsumer(**broker.options, enable_auto_commit=False)
         except (KafkaError, OSError) as error:
             raise BrokerError(f"{broker.kind} broker at {broker.bootstrap}: {error}") from error
 
@@ -36,18 +46,22 @@ class LagGauge:
 
         Raises:
             BrokerError: the broker cannot be reached.
+            SinkError: the store cannot.
         """
         try:
             numbers = sorted(self._kafka.partitions_for_topic(self._topic) or ())
             partitions = [TopicPartition(self._topic, number) for number in numbers]
             ends = self._kafka.end_offsets(partitions)
             begins = self._kafka.beginning_offsets(partitions)
-            stored = {partition: self._kafka.committed(partition) for partition in partitions}
         except (KafkaError, OSError) as error:
             raise BrokerError(f"cannot read the offsets of {self._topic!r}: {error}") from error
+        # Asked last: what was stored in between is no lag of those ends.
+        stands = self._positions([source(self._origin, number) for number in numbers])
         return {
-            partition.partition: ends[partition] - max(stored[partition] or 0, begins[partition])
-            for partition in partitions
+            tp.partition: max(
+                0, ends[tp] - max(stands.get(source(self._origin, tp.partition), 0), begins[tp])
+            )
+            for tp in partitions
         }
 
     def wait(self, seconds: float = 60.0) -> None:
@@ -78,7 +92,7 @@ class LagGauge:
         self.close()
 
 
-def lag(broker: Broker, topic: str = "events", group_id: str = "kindling") -> dict[int, int]:
+def lag(broker: Broker, positions: Positions, topic: str = "events") -> dict[int, int]:
     """Records not stored yet, by partition; a `LagGauge` is cheaper to ask repeatedly."""
-    with LagGauge(broker, topic, group_id) as gauge:
+    with LagGauge(broker, positions, topic) as gauge:
         return gauge.read()

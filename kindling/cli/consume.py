@@ -3,6 +3,7 @@
 import gc
 import signal
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,17 +21,38 @@ if TYPE_CHECKING:
 _LOG_SECONDS = 5.0
 
 
+class Assignor(StrEnum):
+    """See `streaming.consumer.Consumer`."""
+
+    cooperative = "cooperative"
+    eager = "eager"
+
+
 def consume(
     var: Var = None,
     bootstrap_servers: Bootstrap = None,
     topic: Topic = None,
     group_id: Group = None,
     address_file: AddressFile = None,
-    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5_000,
-    batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill one.")] = 0.2,
+    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 20_000,
+    batch_bytes: Annotated[int, typer.Option(min=1, help="Bytes after which it is full.")] = 16 << 20,
+    batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill it.")] = 0.2,
     session_seconds: Annotated[
         float, typer.Option(min=4.0, help="Silence after which the group gives its partitions away.")
     ] = 6.0,
+    assignor: Annotated[
+        Assignor, typer.Option(help="How partitions change hands; the same for a whole group.")
+    ] = Assignor.cooperative,
+    from_log_start: Annotated[
+        bool,
+        typer.Option("--from-log-start", help="Go on without events that the broker dropped unread."),
+    ] = False,
+    poison_share: Annotated[
+        float, typer.Option(min=0.0, help="Share of dead letters at which to stop; above 1, never.")
+    ] = 0.5,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Prometheus metrics at 127.0.0.1; 0 for none.")
+    ] = 0,
     drain: Annotated[bool, typer.Option("--drain", help="Stop once everything there is folded.")] = False,
 ) -> None:
     """Fold events into features, online and offline, until interrupted."""
@@ -55,14 +77,21 @@ def consume(
                 settings.topic,
                 settings.group_id,
                 batch_events=batch_events,
+                batch_bytes=batch_bytes,
                 batch_seconds=batch_seconds,
                 session_seconds=session_seconds,
+                assignor=assignor.value,
+                from_log_start=from_log_start,
+                poison_share=poison_share,
             )
         # What was imported lives as long as we do: keep the collector from walking it.
         gc.freeze()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: consumer.stop())
         with consumer, _Report(console, settings.topic) as report:
+            if metrics_port:
+                consumer.metrics.serve(metrics_port)
+                console.print(f"metrics at http://127.0.0.1:{metrics_port}/metrics", highlight=False)
             consumer.run(lambda counters: report.show(counters) and drain)
         console.print(f"stopped: {consumer.counters}", highlight=False)
 

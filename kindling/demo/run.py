@@ -34,6 +34,7 @@ from models.registry import Registry
 from streaming.broker.choice import choose
 from streaming.lag import LagGauge
 from streaming.producer import Producer
+from streaming.sink import GuardedSink
 
 # The embedded broker keeps 5 MiB a partition: never send further ahead than that holds.
 MOST_AHEAD = 20_000
@@ -95,7 +96,7 @@ class Demo:
             broker, _ = choose(self._bootstrap, {}, self.workspace.root / "broker.json")
             stack.enter_context(broker)
             producer = stack.enter_context(Producer(broker))
-            gauge = stack.enter_context(LagGauge(broker))
+            gauge = stack.enter_context(LagGauge(broker, GuardedSink(store, catalogue).positions))
             with self._step("replaying the warm users' events"):
                 self._replay(producer, gauge, processes, audience, outcome)
             with self._step("materializing the item views"):

@@ -1,0 +1,114 @@
+"""The intake: records off the topic, gathered until there are enough of them to be worth storing."""
+
+import time
+from collections.abc import Callable
+
+from kafka import KafkaConsumer
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import (
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    RetriableError,
+)
+
+from streaming.assignment import Assignment
+from streaming.counters import Counters
+from streaming.errors import BrokerError
+
+_POLL_MS = 100
+# A poll takes as many records as have arrived: in slices, since they are counted in bytes after it.
+_POLL_RECORDS = 5_000
+
+
+class Intake:
+    """Polls for one consumer, and notices when the partitions change hands.
+
+    A batch is as large as what arrives within `batch_seconds`, up to its bounds: small and quick
+    when the consumer keeps up, and large, with fewer rows to write for each event, when it is behind.
+
+    Args:
+        batch_events: most records in a batch.
+        batch_bytes: bytes of messages after which a batch is full.
+        batch_seconds: longest wait to fill one, after its first record.
+        hurried: whether to wait for no more records.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaConsumer,
+        assignment: Assignment,
+        counters: Counters,
+        hurried: Callable[[], bool],
+        *,
+        batch_events: int,
+        batch_bytes: int,
+        batch_seconds: float,
+    ) -> None:
+        self._kafka = kafka
+        self._assignment = assignment
+        self._counters = counters
+        self._hurried = hurried
+        self._batch_events = batch_events
+        self._batch_bytes = batch_bytes
+        self._batch_seconds = batch_seconds
+        self._expected: dict[int, int] = {}
+
+    def take(self) -> list[ConsumerRecord]:
+        """A batch of records; none where none came for a while, or where partitions have changed hands.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        records: list[ConsumerRecord] = []
+        size = 0
+        deadline = None
+        while len(records) < self._batch_events and size < self._batch_bytes:
+            wait_ms = _POLL_MS if deadline is None else max(1, int((deadline - time.monotonic()) * 1000))
+            polled = self.poll(wait_ms, min(_POLL_RECORDS, self._batch_events - len(records)))
+            if left := self._assignment.take_left():
+                # Their next owner begins where the store stands: what was gathered of them is theirs.
+                records = [record for record in records if record.partition not in left]
+                polled = [run for run in polled if run[0].partition not in left]
+            for run in polled:
+                self._count_missing(run)
+                records.extend(run)
+                size += sum(record.serialized_value_size for record in run)
+            if not records or self._assignment.unsettled or self._hurried():
+                break
+            deadline = deadline or time.monotonic() + self._batch_seconds
+            if time.monotonic() >= deadline:
+                break
+        return records
+
+    def poll(self, timeout_ms: int, most: int) -> list[list[ConsumerRecord]]:
+        """Runs of records, each of one partition, oldest first.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        try:
+            polled = self._kafka.poll(timeout_ms=timeout_ms, max_records=most)
+        except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError):
+            # What comes next is gone, or was never there: to be found out when settling.
+            self._assignment.rewind()
+            return []
+        except RetriableError:
+            return []
+        except (KafkaError, OSError) as error:
+            raise BrokerError(f"cannot read the topic: {error}") from error
+        finally:
+            self._counters.rebalances += self._assignment.take_changes()
+        return [run for run in polled.values() if run]
+
+    def restart(self) -> None:
+        """Expect nothing of the next offsets: the places were changed."""
+        self._expected.clear()
+
+    def _count_missing(self, run: list[ConsumerRecord]) -> None:
+        """Count the offsets that we came past and the broker had no record for."""
+        partition, following = run[0].partition, run[-1].offset + 1
+        begun = self._expected.get(partition, run[0].offset)
+        self._counters.missing += max(0, following - begun - len(run))
+        self._expected[partition] = following
