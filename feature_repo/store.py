@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,6 +18,11 @@ from feature_repo.workspace import Workspace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Feast's own stores with a guarded write for the stream; a plain Feast client that only reads may name
+# `redis` or `sqlite` instead.
+GUARDED_REDIS = "streaming.stores.redis.GuardedRedisOnlineStore"
+GUARDED_SQLITE = "streaming.stores.sqlite.GuardedSqliteOnlineStore"
+
 # Modules whose objects depend on the workspace's catalogue, in import order.
 _DECLARATIONS = ("entities", "sources", "views", "services")
 
@@ -34,9 +38,9 @@ def configuration(workspace: Workspace, redis: str | None = None) -> dict[str, A
         redis: a Redis connection string (`host:port[,password=...]`), or None for embedded SQLite.
     """
     online = (
-        {"type": "redis", "connection_string": redis}
+        {"type": GUARDED_REDIS, "connection_string": redis}
         if redis
-        else {"type": "sqlite", "path": str(workspace.online)}
+        else {"type": GUARDED_SQLITE, "path": str(workspace.online)}
     )
     return {
         "project": "kindling",
@@ -65,11 +69,6 @@ def apply(workspace: Workspace, redis: str | None = None) -> FeatureStore:
     store.apply(declarations(workspace))
     for view in store.list_feature_views():
         seed_parts(workspace, view)
-    if redis is None:
-        # WAL is a property of the file: readers never wait for the one writer.
-        with sqlite3.connect(workspace.online) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
     return store
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from feast import FeatureStore
 
-from feature_repo.store import StoreError, apply, declarations, open_store
+from feature_repo.store import GUARDED_REDIS, StoreError, apply, declarations, open_store
 from feature_repo.workspace import Workspace
 from tests.shop import CATALOGUE, shop_workspace
 
@@ -66,7 +66,7 @@ def test_redis_is_one_setting_and_its_password_is_kept_from_others(tmp_path: Pat
     pytest.importorskip("redis")
     workspace = shop_workspace(tmp_path)
     store = apply(workspace, "127.0.0.1:6379,password=secret")
-    assert store.config.online_store.type == "redis"
+    assert store.config.online_store.type == GUARDED_REDIS
     assert workspace.feature_store_yaml.stat().st_mode & 0o077 == 0
 
 

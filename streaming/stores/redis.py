@@ -1,0 +1,261 @@
+"""Redis, guarded: a script of one key compares a row's position and writes the row, in one step.
+
+Keys, fields and values are those of Feast's Redis store, so plain Feast reads them.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from feast import Entity, FeatureView, RepoConfig
+from feast.infra.online_stores.helpers import _mmh3
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
+from google.protobuf.timestamp_pb2 import Timestamp
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+from streaming.stores.pipeline import Command, exchange
+from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.script import MOVE, Script, row_script
+from streaming.stores.servers import by_server, is_cluster, position_keys
+
+# Replies to a chunk of reads wait in the server's memory until they are taken.
+_READ_CHUNK = 1_000
+_TIMEOUT_S = 10.0
+_EVERYSEC_S = 3.0
+_BY_THE_SYSTEM_S = 60.0
+_REDIRECTS = (AskError, TryAgainError, ClusterDownError)
+
+
+class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
+    """Feast's settings of Redis, and one of ours.
+
+    Attributes:
+        durable_after_s: after how many seconds a write survives a crash of Redis. If not set, Redis is
+            asked how it keeps its append-only file.
+    """
+
+    type: Literal["streaming.stores.redis.GuardedRedisOnlineStore"] = (
+        "streaming.stores.redis.GuardedRedisOnlineStore"
+    )
+    durable_after_s: float | None = None
+
+
+class GuardedRedisOnlineStore(RedisOnlineStore):
+    """Feast's Redis store that is a `GuardedStore` as well; single, Sentinel or Cluster."""
+
+    failures: tuple[type[Exception], ...] = (RedisError, RedisClusterException)
+
+    def __init__(self) -> None:
+        self._scripts: dict[tuple[str, tuple[str, ...]], Script] = {}
+
+    def write_guarded(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
+    ) -> list[int]:
+        """See `GuardedStore.write_guarded`."""
+        script = self._script(config, view, features)
+        project = config.project.encode()
+        keys = [write.key + project for write in writes]
+        commands = [
+            (b"EVALSHA", script.digest, b"1", key, *write.expected, _stamp(write.at_ns), *write.values)
+            for key, write in zip(keys, writes, strict=True)
+        ]
+        replies = self._send(config, keys, commands, script)
+        return [index for index, reply in enumerate(replies) if reply == 0]
+
+    def write_unguarded(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
+    ) -> None:
+        """Write each row whatever is stored: the other side of a comparison with `write_guarded`."""
+        stamp, *fields = self._fields(config, view, features)
+        project = config.project.encode()
+        commands: list[Command] = []
+        for write in writes:
+            pairs = (part for pair in zip(fields, write.values, strict=True) for part in pair)
+            commands.append((b"HSET", write.key + project, stamp, _stamp(write.at_ns), *pairs))
+        self._send(config, [command[1] for command in commands], commands)
+
+    def read_raw(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
+    ) -> list[list[bytes | None]]:
+        """See `GuardedStore.read_raw`."""
+        _, *fields = self._fields(config, view, features)
+        project = config.project.encode()
+        rows: list[list[bytes | None]] = []
+        for start in range(0, len(keys), _READ_CHUNK):
+            chunk = [key + project for key in keys[start : start + _READ_CHUNK]]
+            rows += self._send(config, chunk, [(b"HMGET", key, *fields) for key in chunk])
+        return rows
+
+    def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
+        """See `GuardedStore.delete`."""
+        stored = key + config.project.encode()
+        fields = self._fields(config, view, [feature.name for feature in view.features])
+        self._send(config, [stored], [(b"HDEL", stored, *fields)])
+
+    def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
+        """See `GuardedStore.read_positions`."""
+        if not sources:
+            return {}
+        fields = [b"%d" % source for source in sources]
+        keys = position_keys(self._get_client(config.online_store), config.project)
+        copies = self._send(config, keys, [(b"HMGET", key, *fields) for key in keys])
+        return {
+            source: min(map(int, offsets))
+            for source, offsets in zip(sources, zip(*copies, strict=True), strict=True)
+            if None not in offsets
+        }
+
+    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+        """See `GuardedStore.move_positions`."""
+        if not moves:
+            return {}
+        arguments = [
+            b"%d" % number
+            for source, move in moves.items()
+            for number in (source, move.floor, move.following)
+        ]
+        keys = position_keys(self._get_client(config.online_store), config.project)
+        refused: dict[int, int] = {}
+        for reply in self._send(config, keys, [(b"EVAL", MOVE, b"1", key, *arguments) for key in keys]):
+            for source, position in zip(reply[::2], reply[1::2], strict=True):
+                refused[source] = min(position, refused.get(source, position))
+        return refused
+
+    def durable_after_s(self, config: RepoConfig) -> float:
+        """See `GuardedStore.durable_after_s`; infinity where Redis keeps no append-only file."""
+        if config.online_store.durable_after_s is not None:
+            return float(config.online_store.durable_after_s)
+        client: Any = self._get_client(config.online_store)
+        servers = [client]
+        if is_cluster(client):
+            servers = [client.get_redis_connection(node) for node in client.get_primaries()]
+        try:
+            return max(_durable_after_s(server.config_get("append*")) for server in servers)
+        except ResponseError:  # a managed Redis does not tell
+            return _EVERYSEC_S
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """See Feast; positions go with rows that carried them, or nobody would fold those again."""
+        if any(feature.name in GUARD_FEATURES for view in tables_to_delete for feature in view.features):
+            self._forget_positions(config)
+        super().update(
+            config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial
+        )
+
+    def teardown(
+        self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]
+    ) -> None:
+        """See Feast; the positions go first."""
+        self._forget_positions(config)
+        super().teardown(config, tables, entities)
+
+    @staticmethod
+    def _parse_connection_string(connection_string: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
+        """Feast's, with a limit on waiting: a server that falls silent must not silence its client."""
+        nodes, settings = RedisOnlineStore._parse_connection_string(connection_string)
+        return nodes, {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, **settings}
+
+    def _fields(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> list[bytes]:
+        """The hash's fields: the row's timestamp, then its features."""
+        name = _versioned_fv_name(view, config)
+        return [f"_ts:{name}".encode(), *(_mmh3(f"{name}:{feature}") for feature in features)]
+
+    def _script(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> Script:
+        """The script that writes these features of this view."""
+        identity = (_versioned_fv_name(view, config), tuple(features))
+        if identity not in self._scripts:
+            guards = self._fields(config, view, GUARD_FEATURES)[1:]
+            fields = self._fields(config, view, features)
+            self._scripts[identity] = row_script(guards, fields, config.online_store.key_ttl_seconds)
+        return self._scripts[identity]
+
+    def _send(
+        self,
+        config: RepoConfig,
+        keys: Sequence[bytes],
+        commands: Sequence[Command],
+        script: Script | None = None,
+    ) -> list[Any]:
+        """The reply to each command, none of which was sent again unless it was not carried out.
+
+        Args:
+            keys: the key of each command.
+            script: what the commands call by digest, if they do.
+
+        Raises:
+            redis.RedisError: the server is gone, or it refuses; some commands may have been carried out.
+        """
+        replies = self._exchange(config, keys, commands)
+        failed = [index for index, reply in enumerate(replies) if isinstance(reply, ResponseError)]
+        if not failed:
+            return replies
+        if script is not None:
+            # Run from its text, a script is known by its digest from then on.
+            commands = [(b"EVAL", script.text, *command[2:]) for command in commands]
+            unknown = [index for index in failed if isinstance(replies[index], NoScriptError)]
+            repeated = self._exchange(
+                config, [keys[index] for index in unknown], [commands[index] for index in unknown]
+            )
+            for index, reply in zip(unknown, repeated, strict=True):
+                replies[index] = reply
+        for index in failed:
+            reply = replies[index]
+            if isinstance(reply, _REDIRECTS):
+                # The slot is moving or has moved: the client knows how to follow, and learns from it.
+                replies[index] = self._get_client(config.online_store).execute_command(*commands[index])
+            elif isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    def _exchange(
+        self, config: RepoConfig, keys: Sequence[bytes], commands: Sequence[Command]
+    ) -> list[Any]:
+        """The reply to each command, errors among them, from whichever servers hold their keys."""
+        client = self._get_client(config.online_store)
+        servers = by_server(client, keys)
+        batches = [(pool, [commands[index] for index in indices]) for pool, indices in servers]
+        try:
+            answers = exchange(batches)
+        except (ConnectionError, TimeoutError):
+            if is_cluster(client):
+                self._client = None  # the next call asks anew who holds what
+            raise
+        replies: list[Any] = [None] * len(commands)
+        for (_, indices), answer in zip(servers, answers, strict=True):
+            for index, reply in zip(indices, answer, strict=True):
+                replies[index] = reply
+        return replies
+
+    def _forget_positions(self, config: RepoConfig) -> None:
+        keys = position_keys(self._get_client(config.online_store), config.project)
+        self._send(config, keys, [(b"DEL", key) for key in keys])
+
+
+def _stamp(at_ns: int) -> bytes:
+    seconds, nanos = divmod(at_ns, 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos).SerializeToString()
+
+
+def _durable_after_s(settings: Mapping[str, str]) -> float:
+    """From what Redis says of its append-only file."""
+    if settings.get("appendonly") != "yes":
+        return math.inf
+    return {"always": 0.0, "everysec": _EVERYSEC_S}.get(settings["appendfsync"], _BY_THE_SYSTEM_S)

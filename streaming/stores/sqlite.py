@@ -1,0 +1,220 @@
+"""SQLite, guarded: rows are compared and written in one transaction, positions kept in a table beside them.
+
+Tables and columns are those of Feast's SQLite store, so plain Feast reads them.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import RLock
+from typing import Literal
+
+from feast import Entity, FeatureView, RepoConfig
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
+
+from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.statements import Statements
+
+_BUSY_TIMEOUT_S = 30.0
+_CACHE_KB = 64 * 1024
+_POSITIONS = """
+CREATE TABLE IF NOT EXISTS kindling_positions
+(project TEXT, source INTEGER, following INTEGER, PRIMARY KEY (project, source)) WITHOUT ROWID
+"""
+# One tree, in which a row's features lie side by side, instead of a table and two indices on it.
+_TABLE = """
+CREATE TABLE IF NOT EXISTS "{name}" (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT,
+vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))
+WITHOUT ROWID
+"""
+
+
+class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    """Feast's settings of SQLite."""
+
+    type: Literal["streaming.stores.sqlite.GuardedSqliteOnlineStore"] = (
+        "streaming.stores.sqlite.GuardedSqliteOnlineStore"
+    )
+
+
+class GuardedSqliteOnlineStore(SqliteOnlineStore):
+    """Feast's SQLite store that is a `GuardedStore` as well.
+
+    Guarded work has a connection of its own, which Feast's transactions and settings do not touch.
+    """
+
+    failures: tuple[type[Exception], ...] = (sqlite3.Error,)
+
+    def __init__(self) -> None:
+        self._guarded: sqlite3.Connection | None = None
+        self._lock = RLock()
+        self._statements: dict[tuple[str, tuple[str, ...]], Statements] = {}
+
+    def write_guarded(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
+    ) -> list[int]:
+        """See `GuardedStore.write_guarded`."""
+        return self._write(config, view, features, writes, guarded=True)
+
+    def write_unguarded(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
+    ) -> None:
+        """Write each row whatever is stored: the other side of a comparison with `write_guarded`."""
+        self._write(config, view, features, writes, guarded=False)
+
+    def read_raw(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
+    ) -> list[list[bytes | None]]:
+        """See `GuardedStore.read_raw`."""
+        statements = self._of(config, view, features)
+        rows = []
+        with self._transaction(config, "DEFERRED") as connection:
+            for key in keys:
+                stored = dict(connection.execute(statements.read, (key,)).fetchall())
+                rows.append([stored.get(feature) for feature in features])
+        return rows
+
+    def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
+        """See `GuardedStore.delete`."""
+        with self._transaction(config) as connection:
+            connection.execute(self._of(config, view, ()).delete, (key,))
+
+    def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
+        """See `GuardedStore.read_positions`."""
+        with self._transaction(config, "DEFERRED") as connection:
+            stored = _positions(connection, config.project)
+        return {source: stored[source] for source in sources if source in stored}
+
+    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+        """See `GuardedStore.move_positions`."""
+        with self._transaction(config) as connection:
+            stored = _positions(connection, config.project)
+            refused = {
+                source: stored.get(source, -1)
+                for source, move in moves.items()
+                if stored.get(source, -1) < move.floor
+            }
+            connection.executemany(
+                "INSERT OR REPLACE INTO kindling_positions VALUES (?, ?, ?)",
+                [
+                    (config.project, source, move.following)
+                    for source, move in moves.items()
+                    if source not in refused and move.following > stored.get(source, -1)
+                ],
+            )
+        return refused
+
+    def durable_after_s(self, config: RepoConfig) -> float:
+        """See `GuardedStore.durable_after_s`: at once, each transaction waits for the disk."""
+        return 0.0
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """See Feast; positions go with rows that carried them, or nobody would fold those again."""
+        if any(feature.name in GUARD_FEATURES for view in tables_to_delete for feature in view.features):
+            with self._transaction(config) as connection:
+                connection.execute("DELETE FROM kindling_positions WHERE project = ?", (config.project,))
+        theirs = [view for view in tables_to_keep if not self._lay_out(config, view)]
+        super().update(config, tables_to_delete, theirs, entities_to_delete, entities_to_keep, partial)
+
+    def teardown(
+        self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]
+    ) -> None:
+        """See Feast."""
+        with self._lock:
+            if self._guarded is not None:
+                self._guarded.close()
+                self._guarded = None
+        super().teardown(config, tables, entities)
+
+    def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
+        """Feast's connection, patient: it shares the file with the stream's transactions."""
+        opened = self._conn is None
+        connection: sqlite3.Connection = super()._get_conn(config)
+        if opened:
+            connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000:.0f}")
+            # WAL is a property of the file: readers never wait for the one writer. With it, NORMAL
+            # loses nothing to a killed process and syncs far less.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _write(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        features: Sequence[str],
+        writes: Sequence[Write],
+        guarded: bool,
+    ) -> list[int]:
+        statements = self._of(config, view, features)
+        refused = []
+        with self._transaction(config) as connection:
+            cursor = connection.cursor()
+            # In the order of the table, so that each of its pages is visited once.
+            for index in sorted(range(len(writes)), key=lambda index: writes[index].key):
+                key, expected, values, at_ns = writes[index]
+                if guarded and cursor.execute(statements.guard, (key,)).fetchone() != expected:
+                    refused.append(index)
+                    continue
+                at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).replace(tzinfo=None)
+                if cursor.execute(statements.update, (*values, at, key)).rowcount < len(features):
+                    cursor.execute(statements.insert, (key, at, *values))
+        return refused
+
+    def _of(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> Statements:
+        """The statements on these features of this view."""
+        table = _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+        identity = (table, tuple(features))
+        if identity not in self._statements:
+            self._statements[identity] = Statements.of(table, features)
+        return self._statements[identity]
+
+    @contextmanager
+    def _transaction(self, config: RepoConfig, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """The guarded connection within a transaction: all of it is done, or nothing."""
+        with self._lock:
+            if self._guarded is None:
+                self._guarded = _connect(self._get_db_path(config))
+            self._guarded.execute(f"BEGIN {kind}")
+            with self._guarded:
+                yield self._guarded
+
+    def _lay_out(self, config: RepoConfig, view: FeatureView) -> bool:
+        """Make the view's table; whether it is of our layout, not one that Feast has made or searches."""
+        settings = config.online_store
+        if (
+            settings.vector_enabled
+            or settings.text_search_enabled
+            or settings.enable_openai_compatible_store
+        ):
+            return False
+        connection = self._get_conn(config)
+        table = _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+        connection.execute(_TABLE.format(name=table))
+        (layout,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        return "WITHOUT ROWID" in layout
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    # What was committed survives a loss of power.
+    for setting in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KB}"):
+        connection.execute(f"PRAGMA {setting}")
+    connection.execute(_POSITIONS)
+    return connection
+
+
+def _positions(connection: sqlite3.Connection, project: str) -> dict[int, int]:
+    select = "SELECT source, following FROM kindling_positions WHERE project = ?"
+    return dict(connection.execute(select, (project,)).fetchall())
