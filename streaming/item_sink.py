@@ -1,0 +1,173 @@
+"""The item sink: where popularities are kept. A port, Feast behind it, and one in memory."""
+
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from feast import FeatureStore
+
+from feature_repo.catalogue import Catalogue
+from streaming import item_row
+from streaming.errors import LayoutError, RewoundError, SinkError
+from streaming.popularity import UNUSED, Popularity
+from streaming.stores.port import GuardedStore, Move, Write
+
+_CHUNK = 1_000  # as in `sink`: SQLite's limit of parameters, and short answers for a reader
+# The item side is stored at its own pace: its positions are others than the users' of the same source.
+_ITEM_SIDE = 1 << 48
+
+T = TypeVar("T")
+
+
+class ItemChange(NamedTuple):
+    """An item's popularity as it was read and as it is to be."""
+
+    before: Popularity
+    after: Popularity
+
+
+class ItemSink(Protocol):
+    """Reads and writes popularities by item, and remembers how far the stream is counted into them."""
+
+    def read(self, items: Collection[str]) -> dict[str, Popularity]:
+        """The popularity of each of `items`, an empty one for an item never used.
+
+        Raises:
+            SinkError: the store cannot be read.
+        """
+
+    def write(self, changes: Mapping[str, ItemChange]) -> set[str]:
+        """Replace the rows that are still what they were; the items whose row was another by then.
+
+        Raises:
+            SinkError: the store cannot be written; rows may have been in part.
+        """
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """By source, the offset to go on from; absent where nothing was ever counted.
+
+        Raises:
+            SinkError: the store cannot be read.
+        """
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """Advance positions, after everything before them is written.
+
+        Raises:
+            SinkError: the store cannot be written.
+            RewoundError: it has lost what it had confirmed; other sources may have moved.
+        """
+
+
+class MemoryItems:
+    """Popularities in a dictionary: for tests, and for folding a history without a store."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Popularity] = {}
+        self._positions: dict[int, int] = {}
+
+    def read(self, items: Collection[str]) -> dict[str, Popularity]:
+        """See `ItemSink.read`."""
+        return {item: self.rows.get(item, UNUSED) for item in items}
+
+    def write(self, changes: Mapping[str, ItemChange]) -> set[str]:
+        """See `ItemSink.write`."""
+        rejected = set()
+        for item, (before, after) in changes.items():
+            stored = self.rows.get(item, UNUSED)
+            if (stored.sources, stored.offsets) == (before.sources, before.offsets):
+                self.rows[item] = after
+            else:
+                rejected.add(item)
+        return rejected
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """See `ItemSink.positions`."""
+        return {source: self._positions[source] for source in sources if source in self._positions}
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """See `ItemSink.move`."""
+        behind = {}
+        for source, (floor, following) in moves.items():
+            stands = self._positions.get(source, -1)
+            if stands < floor:
+                behind[source] = stands
+            else:
+                self._positions[source] = max(stands, following)
+        if behind:
+            raise RewoundError(behind)
+
+
+class GuardedItems:
+    """Popularities in Feast's online store, by way of its guarded writes.
+
+    Raises:
+        LayoutError: the applied store's writes are not guarded, or its item view is of another version.
+    """
+
+    def __init__(self, store: FeatureStore, catalogue: Catalogue) -> None:
+        self._half_life_days = catalogue.half_life_days
+        self._config = store.config
+        self._view = store.get_feature_view(item_row.VIEW)
+        online: Any = store.provider.online_store
+        missing = set(item_row.FEATURES) - {field.name for field in self._view.features}
+        if missing or not hasattr(online, "write_guarded"):
+            lacking = (
+                f"{item_row.VIEW} has no {', '.join(sorted(missing))}"
+                if missing
+                else "writes are not guarded"
+            )
+            raise LayoutError(f"{self._place}: {lacking}; run `kindling apply` to bring it up to date")
+        self._online: GuardedStore = online
+
+    def read(self, items: Collection[str]) -> dict[str, Popularity]:
+        """See `ItemSink.read`."""
+        found: dict[str, Popularity] = {}
+        remaining = iter(items)
+        while chunk := list(islice(remaining, _CHUNK)):
+            keys = [item_row.entity_key(item) for item in chunk]
+            features = list(item_row.FEATURES)
+            rows = self._call("read from", self._online.read_raw, self._config, self._view, features, keys)
+            found.update(zip(chunk, map(item_row.read, rows), strict=True))
+        return found
+
+    def write(self, changes: Mapping[str, ItemChange]) -> set[str]:
+        """See `ItemSink.write`."""
+        items = list(changes)
+        writes = [
+            Write(
+                item_row.entity_key(item),
+                item_row.guard(before),
+                item_row.values(after, self._half_life_days),
+                item_row.written_at_ns(after),
+            )
+            for item, (before, after) in changes.items()
+        ]
+        features = list(item_row.FEATURES)
+        rejected = self._call(
+            "write to", self._online.write_guarded, self._config, self._view, features, writes
+        )
+        return {items[index] for index in rejected}
+
+    def positions(self, sources: Collection[int]) -> dict[int, int]:
+        """See `ItemSink.positions`."""
+        tagged = [source | _ITEM_SIDE for source in sources]
+        found = self._call("read from", self._online.read_positions, self._config, tagged)
+        return {source ^ _ITEM_SIDE: following for source, following in found.items()}
+
+    def move(self, moves: Mapping[int, Move]) -> None:
+        """See `ItemSink.move`."""
+        tagged = {source | _ITEM_SIDE: move for source, move in moves.items()}
+        behind = self._call("write to", self._online.move_positions, self._config, tagged)
+        if behind:
+            raise RewoundError({source ^ _ITEM_SIDE: stands for source, stands in behind.items()})
+
+    @property
+    def _place(self) -> str:
+        return f"the {self._config.online_store.type} online store"
+
+    def _call(self, doing: str, call: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return call(*arguments)
+        except self._online.failures as error:
+            raise SinkError(f"cannot {doing} {self._place}: {error}; is it running?") from error
