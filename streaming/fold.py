@@ -7,6 +7,7 @@ relative to the latest event: an older one arrives already decayed by its age.
 
 from enum import Enum
 from math import exp2
+from struct import Struct
 from zlib import crc32
 
 import mmh3
@@ -14,6 +15,7 @@ import msgspec
 
 from feature_repo.catalogue import Catalogue, Items
 from feature_repo.windows import coarsen, push_out
+from streaming import packed
 from streaming.event import SIGNUP, UserEvent
 from streaming.position import Position, advance, is_folded
 from streaming.profile import Activity, Attributes, Profile
@@ -21,6 +23,8 @@ from streaming.profile import Activity, Attributes, Profile
 _DAY_MS = 86_400_000
 _HASH_BYTES = 8
 SEEN_EVENTS = 64
+
+_pack_double = Struct("<d").pack
 
 
 class Outcome(Enum):
@@ -41,7 +45,13 @@ class Fold:
         self._recent_length = catalogue.recent_length
         self._weight = catalogue.event_weight
         self._type_index = {name: index for index, name in enumerate(catalogue.event_types)}
-        self._categories = dict(zip(items.ids, items.categories, strict=True))
+        # As it is packed among the recent ones, and its categories.
+        self._items = {
+            item: (packed.pack_text(item), categories)
+            for item, categories in zip(items.ids, items.categories, strict=True)
+        }
+        masses = Struct(f"<{len(catalogue.categories)}d")
+        self._pack_affinity, self._unpack_affinity = masses.pack, masses.unpack
         self._attributes = [(attribute.name, attribute.kind) for attribute in catalogue.attributes]
         self._idle = idle(catalogue)
         self._silent = Attributes(None, (None,) * len(catalogue.attributes))
@@ -86,18 +96,19 @@ class Fold:
         return Attributes(latest.signed_up_ms, latest.values, sources, offsets)
 
     def _act(self, before: Activity, event: UserEvent, at: Position | None) -> Activity:
-        time, value, item = event.time_ms, event.value, event.item_id or ""
+        time, value, item_id = event.time_ms, event.value, event.item_id or ""
+        item, categories = self._items[item_id]
         weight = self._weight(event.type, value)
         first = before.event_count == 0
         newest = before.last_event_ms
         last = time if first or time > newest else newest
 
+        masses = self._unpack_affinity(before.packed_affinity)
         if last > newest and not first:
             kept = exp2((newest - last) / self._half_life_ms)
-            affinity = [mass * kept for mass in before.affinity]
+            affinity = [mass * kept for mass in masses]
         else:
-            affinity = list(before.affinity)
-        categories = self._categories[item]
+            affinity = list(masses)
         if categories:
             share = weight / len(categories)
             if time < last:
@@ -105,19 +116,20 @@ class Fold:
             for category in categories:
                 affinity[category] += share
 
-        items, weights, times = before.recent_items, before.recent_weights, before.recent_times_ms
+        items, weights, times = before.packed_items, before.packed_weights, before.packed_times
         starts, older = before.older_starts_ms, before.older_counts
         cut = self._recent_length - 1
         # A newer event stands first; only among older ones must its place be looked for.
-        place = 0 if first or time > newest else _place(before, time, item, weight)
+        place = 0 if first or time > newest else _place(before, time, item_id, weight)
         if starts and last > newest:
             starts, older = coarsen(starts, older, last)
-        if len(times) > cut:
-            starts, older = push_out(starts, older, last, time if place > cut else times[cut])
+        if len(items) > cut:
+            pushed = time if place > cut else packed.unpack_time(times, cut)
+            starts, older = push_out(starts, older, last, pushed)
         if place <= cut:
             items = (*items[:place], item, *items[place:cut])
-            weights = (*weights[:place], weight, *weights[place:cut])
-            times = (*times[:place], time, *times[place:cut])
+            weights = _inserted(weights, place, cut, _pack_double(weight), packed.DOUBLE_BYTES)
+            times = _inserted(times, place, cut, packed.pack_time(time), packed.TIME_BYTES)
 
         counts, kind = before.type_counts, self._type_index[event.type]
         sources, offsets = before.sources, before.offsets
@@ -131,7 +143,7 @@ class Fold:
             before.value_sum if value is None else before.value_sum + value,
             time if first or time < before.first_event_ms else before.first_event_ms,
             last,
-            tuple(affinity),
+            self._pack_affinity(*affinity),
             items,
             weights,
             times,
@@ -146,8 +158,8 @@ class Fold:
 def idle(catalogue: Catalogue) -> Activity:
     """The activity of a user who has done nothing."""
     types, categories = len(catalogue.event_types), len(catalogue.categories)
-    nothing = (0.0,) * categories
-    return Activity(0, (0,) * types, 0, 0.0, 0, 0, nothing, (), (), (), (), (), b"", (), ())
+    nothing = packed.pack_doubles((0.0,) * categories)
+    return Activity(0, (0,) * types, 0, 0.0, 0, 0, nothing, (), b"", b"", (), (), b"", (), ())
 
 
 def _hash(event_id: str) -> bytes:
@@ -162,13 +174,20 @@ def _is_seen(seen: bytes, event_id: str) -> bool:
     return at >= 0
 
 
+def _inserted(body: bytes, place: int, cut: int, new: bytes, width: int) -> bytes:
+    """`new` at `place` among fields of `width` bytes, of which `cut` others are kept."""
+    if place == 0:
+        return new + body[: cut * width]
+    return body[: place * width] + new + body[place * width : cut * width]
+
+
 def _place(before: Activity, time: int, item: str, weight: float) -> int:
     """Where an event stands among the recent ones, newest first."""
     rows = zip(before.recent_times_ms, before.recent_items, before.recent_weights, strict=True)
     for place, other in enumerate(rows):
         if (time, item, weight) > other:
             return place
-    return len(before.recent_times_ms)
+    return len(before.packed_items)
 
 
 def _typed(value: str | float | None, kind: str) -> str | float | None:

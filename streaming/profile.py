@@ -1,14 +1,19 @@
 """The profile that folding keeps of a user: what the two observed feature views hold, as frozen values."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import msgspec
+
+from streaming import packed
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False):
-    """What a user did: the row of `user_activity`.
+    """What a user did: the row of `user_activity`, its vectors packed as they are stored.
 
     Attributes:
-        affinity: event weight by category, decayed to `last_event_ms`.
-        recent_items, recent_weights, recent_times_ms: the newest events, newest first; those of one
+        packed_affinity: event weight by category, decayed to `last_event_ms`.
+        packed_items, packed_weights, packed_times: the newest events, newest first; those of one
             millisecond in descending order of item and weight.
         older_starts_ms, older_counts: all other events, counted in buckets of time, oldest first.
         seen: hashes, of 8 bytes each, of the ids of the events folded last, the last one first.
@@ -21,15 +26,74 @@ class Activity(msgspec.Struct, frozen=True, gc=False):
     value_sum: float
     first_event_ms: int
     last_event_ms: int
-    affinity: tuple[float, ...]
-    recent_items: tuple[str, ...]
-    recent_weights: tuple[float, ...]
-    recent_times_ms: tuple[int, ...]
+    packed_affinity: bytes
+    packed_items: tuple[bytes, ...]
+    packed_weights: bytes
+    packed_times: bytes
     older_starts_ms: tuple[int, ...]
     older_counts: tuple[int, ...]
     seen: bytes
     sources: tuple[int, ...]
     offsets: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        event_count: int,
+        type_counts: Sequence[int],
+        value_count: int,
+        value_sum: float,
+        first_event_ms: int,
+        last_event_ms: int,
+        affinity: Sequence[float],
+        recent_items: Sequence[str],
+        recent_weights: Sequence[float],
+        recent_times_ms: Sequence[int],
+        older_starts_ms: Sequence[int],
+        older_counts: Sequence[int],
+        seen: bytes,
+        sources: Sequence[int],
+        offsets: Sequence[int],
+    ) -> Self:
+        """The activity with these vectors."""
+        return cls(
+            event_count,
+            tuple(type_counts),
+            value_count,
+            value_sum,
+            first_event_ms,
+            last_event_ms,
+            packed.pack_doubles(affinity),
+            tuple(map(packed.pack_text, recent_items)),
+            packed.pack_doubles(recent_weights),
+            b"".join(map(packed.pack_time, recent_times_ms)),
+            tuple(older_starts_ms),
+            tuple(older_counts),
+            seen,
+            tuple(sources),
+            tuple(offsets),
+        )
+
+    @property
+    def affinity(self) -> tuple[float, ...]:
+        """Event weight by category."""
+        return packed.unpack_doubles(self.packed_affinity)
+
+    @property
+    def recent_items(self) -> tuple[str, ...]:
+        """Items of the newest events."""
+        return tuple(map(packed.unpack_text, self.packed_items))
+
+    @property
+    def recent_weights(self) -> tuple[float, ...]:
+        """Their weights, not decayed."""
+        return packed.unpack_doubles(self.packed_weights)
+
+    @property
+    def recent_times_ms(self) -> tuple[int, ...]:
+        """Their times."""
+        return packed.unpack_times(self.packed_times)
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):

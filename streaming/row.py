@@ -1,6 +1,6 @@
 """Profile ↔ the rows of Feast's online store, as serialized values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from struct import pack
 from typing import Any, Literal
 
@@ -13,41 +13,30 @@ from streaming import wire
 from streaming.errors import LayoutError
 from streaming.fold import sub_millisecond
 from streaming.profile import Activity, Attributes
+from streaming.stores.port import GUARD_FEATURES, NO_ROW
 
 ACTIVITY_VIEW = "user_activity"
 ATTRIBUTES_VIEW = "user_attributes"
 
-Kind = Literal["int", "float", "bytes", "ints", "floats", "strings"]
-_KINDS: dict[str, Kind] = {
-    "event_count": "int",
-    "type_counts": "ints",
-    "value_count": "int",
-    "value_sum": "float",
-    "first_event_ms": "int",
-    "last_event_ms": "int",
-    "affinity": "floats",
-    "recent_items": "strings",
-    "recent_weights": "floats",
-    "recent_times_ms": "ints",
-    "older_starts_ms": "ints",
-    "older_counts": "ints",
-    "seen": "bytes",
-    "sources": "ints",
-    "offsets": "ints",
-}
-# The feature that holds a field, where their names differ.
-_FEATURE = {"seen": "seen_events", "sources": "source_partitions", "offsets": "source_offsets"}
-# Feature, field and kind of each column of `user_activity`.
-COLUMNS = [(_FEATURE.get(name, name), name, _KINDS[name]) for name in Activity.__struct_fields__]
-_ENCODERS: dict[Kind, Callable[[Any], bytes]] = {
-    "int": wire.int64,
-    "float": wire.double,
-    "bytes": wire.octets,
-    "ints": wire.int64s,
-    "floats": wire.doubles,
-    "strings": wire.strings,
-}
-_ACTIVITY_ENCODERS = [_ENCODERS[kind] for _, _, kind in COLUMNS]
+Kind = Literal["int", "float", "bytes", "ints", "floats", "strings", "times"]
+# Feature of `user_activity`, the property that holds it, and its kind, in the order of the row.
+COLUMNS: list[tuple[str, str, Kind]] = [
+    ("event_count", "event_count", "int"),
+    ("type_counts", "type_counts", "ints"),
+    ("value_count", "value_count", "int"),
+    ("value_sum", "value_sum", "float"),
+    ("first_event_ms", "first_event_ms", "int"),
+    ("last_event_ms", "last_event_ms", "int"),
+    ("affinity", "affinity", "floats"),
+    ("recent_items", "recent_items", "strings"),
+    ("recent_weights", "recent_weights", "floats"),
+    ("recent_times_ms", "recent_times_ms", "times"),
+    ("older_starts_ms", "older_starts_ms", "ints"),
+    ("older_counts", "older_counts", "ints"),
+    ("seen_events", "seen", "bytes"),
+    ("source_partitions", "sources", "ints"),
+    ("source_offsets", "offsets", "ints"),
+]
 _MILLISECOND_NS = 1_000_000
 
 
@@ -80,37 +69,39 @@ def written_at_ns(row: Activity | Attributes) -> int:
 
 def guard(row: Activity | Attributes | None) -> tuple[bytes, bytes]:
     """The stored values of a row's position, as `stores.port.Write.expected` wants them."""
-    return (b"", b"") if row is None else (wire.int64s(row.sources), wire.int64s(row.offsets))
+    return NO_ROW if row is None else (wire.int64s(row.sources), wire.int64s(row.offsets))
 
 
 def activity_values(activity: Activity) -> list[bytes]:
     """The row of `user_activity`, serialized, in the order of `feature_names`."""
-    row = (
-        activity.event_count,
-        activity.type_counts,
-        activity.value_count,
-        activity.value_sum,
-        activity.first_event_ms,
-        activity.last_event_ms,
-        activity.affinity,
-        activity.recent_items,
-        activity.recent_weights,
-        activity.recent_times_ms,
-        activity.older_starts_ms,
-        activity.older_counts,
-        activity.seen,
-        activity.sources,
-        activity.offsets,
-    )
-    return [encode(cell) for encode, cell in zip(_ACTIVITY_ENCODERS, row, strict=True)]
+    return [
+        wire.int64(activity.event_count),
+        wire.int64s(activity.type_counts),
+        wire.int64(activity.value_count),
+        wire.double(activity.value_sum),
+        wire.time(activity.first_event_ms),
+        wire.time(activity.last_event_ms),
+        wire.doubles(activity.packed_affinity),
+        wire.strings(activity.packed_items),
+        wire.doubles(activity.packed_weights),
+        wire.times(activity.packed_times),
+        wire.int64s(activity.older_starts_ms),
+        wire.int64s(activity.older_counts),
+        wire.octets(activity.seen),
+        *guard(activity),
+    ]
 
 
 def read_activity(values: Sequence[bytes | None]) -> Activity | None:
     """The activity in a row, None where the user has none; in the order of `feature_names`."""
     if values[0] is None:
         return None
-    cells = zip(values, COLUMNS, strict=True)
-    return Activity(*(_plain(Value.FromString(raw or b""), kind) for raw, (_, _, kind) in cells))
+    return Activity.of(
+        **{
+            field: _plain(Value.FromString(raw or b""), kind)
+            for raw, (_, field, kind) in zip(values, COLUMNS, strict=True)
+        }
+    )
 
 
 def attribute_values(attributes: Attributes) -> list[bytes]:
@@ -163,8 +154,7 @@ def feature_names(view: str, catalogue: Catalogue) -> list[str]:
     """A fresh list of a view's features: some stores write into the one they are given."""
     if view == ACTIVITY_VIEW:
         return [feature for feature, _, _ in COLUMNS]
-    positions = [_FEATURE["sources"], _FEATURE["offsets"]]
-    return ["signed_up_ms", *(attribute.name for attribute in catalogue.attributes), *positions]
+    return ["signed_up_ms", *(attribute.name for attribute in catalogue.attributes), *GUARD_FEATURES]
 
 
 def _scalar(value: str | float | None) -> bytes:
@@ -180,7 +170,7 @@ def _plain(value: Value, kind: Kind) -> Any:
         return value.double_val
     if kind == "bytes":
         return value.bytes_val
-    if kind == "ints":
+    if kind in ("ints", "times"):
         return tuple(value.int64_list_val.val)
     if kind == "floats":
         return tuple(value.double_list_val.val)

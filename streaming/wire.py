@@ -5,10 +5,11 @@ field of the `oneof`, then a number, or a length and that many bytes. Reading is
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from struct import Struct, pack
+from struct import Struct
 
 from feast.protos.feast.types.Value_pb2 import Int64List
+
+from streaming.packed import pack_time
 
 NULL = b""
 
@@ -66,24 +67,30 @@ def int64s(numbers: Sequence[int]) -> bytes:
     """A `Value` of `int64_list_val`."""
     if not numbers:
         return _INT64_LIST + b"\0"
-    if len(numbers) > 3:
+    if len(numbers) == 1:
+        body = _count(numbers[0])
+    elif min(numbers) >= 0 and max(numbers) < 0x80:
+        body = bytes(numbers)
+    else:
         return _framed(_INT64_LIST, Int64List(val=numbers).SerializeToString())
-    return _framed(_INT64_LIST, _framed(_ELEMENT, b"".join([_count(number) for number in numbers])))
+    return _framed(_INT64_LIST, _framed(_ELEMENT, body))
 
 
-def doubles(numbers: Sequence[float]) -> bytes:
-    """A `Value` of `double_list_val`."""
-    if not numbers:
-        return _DOUBLE_LIST + b"\0"
-    return _framed(_DOUBLE_LIST, _framed(_ELEMENT, pack(f"<{len(numbers)}d", *numbers)))
+def times(body: bytes) -> bytes:
+    """A `Value` of `int64_list_val`, of packed times."""
+    return _framed(_INT64_LIST, _framed(_ELEMENT, body)) if body else _INT64_LIST + b"\0"
 
 
-def strings(texts: Sequence[str]) -> bytes:
-    """A `Value` of `string_list_val`."""
-    return _framed(_STRING_LIST, b"".join([_element(text) for text in texts]))
+def doubles(body: bytes) -> bytes:
+    """A `Value` of `double_list_val`, of packed doubles."""
+    return _framed(_DOUBLE_LIST, _framed(_ELEMENT, body)) if body else _DOUBLE_LIST + b"\0"
 
 
-# Item ids recur: the catalogue's popular ones stay encoded.
-@lru_cache(maxsize=1 << 16)
-def _element(text: str) -> bytes:
-    return _framed(_ELEMENT, text.encode())
+def strings(elements: Sequence[bytes]) -> bytes:
+    """A `Value` of `string_list_val`, of packed texts."""
+    return _framed(_STRING_LIST, b"".join(elements))
+
+
+def time(time_ms: int) -> bytes:
+    """A `Value` of `int64_val`, of a time in milliseconds."""
+    return _INT64 + pack_time(time_ms)

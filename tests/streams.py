@@ -10,6 +10,7 @@ from feature_repo.workspace import Workspace
 from streaming.event import SIGNUP, VERSION, UserEvent
 from streaming.fold import Fold
 from streaming.profile import UNKNOWN, Profile
+from streaming.row import COLUMNS
 from tests.shop import CATALOGUE, ITEMS
 
 NOON = 1_700_000_000_000  # milliseconds since the epoch
@@ -85,7 +86,7 @@ def assert_same(found: Profile, expected: Profile) -> None:
     if expected.activity is None or found.activity is None:
         assert found.activity is expected.activity
         return
-    for name in type(expected.activity).__struct_fields__:
+    for _, name, _ in COLUMNS:
         left, right = getattr(found.activity, name), getattr(expected.activity, name)
         if name in ("affinity", "value_sum"):
             pairs = zip(left, right, strict=True) if name == "affinity" else [(left, right)]

@@ -6,7 +6,8 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming import row, wire
+from streaming import packed, row, wire
+from streaming.event import EARLIEST_MS, LATEST_MS
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -38,12 +39,25 @@ def test_numbers(numbers: list[int]) -> None:
 
 @given(st.lists(st.floats(allow_nan=False), max_size=60))
 def test_real_numbers(numbers: list[float]) -> None:
-    assert wire.doubles(numbers) == Value(double_list_val=DoubleList(val=numbers)).SerializeToString()
+    body = packed.pack_doubles(numbers)
+    assert packed.unpack_doubles(body) == tuple(numbers)
+    assert wire.doubles(body) == Value(double_list_val=DoubleList(val=numbers)).SerializeToString()
 
 
-@given(st.lists(st.text(max_size=200), max_size=60))
+@given(st.lists(st.text(max_size=256), max_size=60))
 def test_texts(texts: list[str]) -> None:
-    assert wire.strings(texts) == Value(string_list_val=StringList(val=texts)).SerializeToString()
+    elements = [packed.pack_text(text) for text in texts]
+    assert [packed.unpack_text(element) for element in elements] == texts
+    assert wire.strings(elements) == Value(string_list_val=StringList(val=texts)).SerializeToString()
+
+
+@given(st.lists(st.integers(EARLIEST_MS, LATEST_MS - 1), max_size=60))
+def test_times(times: list[int]) -> None:
+    body = b"".join(packed.pack_time(time) for time in times)
+    assert packed.unpack_times(body) == tuple(times)
+    assert list(Value.FromString(wire.times(body)).int64_list_val.val) == times
+    for time in times:
+        assert Value.FromString(wire.time(time)) == Value(int64_val=time)
 
 
 def test_nothing_at_all() -> None:

@@ -1,0 +1,71 @@
+"""Vectors as the bytes that Feast's values hold of them, so that a profile takes a quarter of the memory
+and a row is framed rather than encoded.
+
+Doubles take 8 bytes each, times of events 6: any millisecond before the year 2109 fits the 42 bits of
+a varint of six bytes, and a padded varint is a valid one.
+"""
+
+from collections.abc import Sequence
+from struct import pack, unpack
+
+DOUBLE_BYTES = 8
+TIME_BYTES = 6
+
+
+def pack_doubles(numbers: Sequence[float]) -> bytes:
+    """The body of a packed list of doubles."""
+    return pack(f"<{len(numbers)}d", *numbers)
+
+
+def unpack_doubles(body: bytes) -> tuple[float, ...]:
+    """The numbers that `pack_doubles` packed."""
+    return unpack(f"<{len(body) // DOUBLE_BYTES}d", body)
+
+
+def pack_time(time_ms: int) -> bytes:
+    """A time in [0, 2^42) milliseconds, as a varint of six bytes."""
+    return bytes(
+        (
+            time_ms & 0x7F | 0x80,
+            time_ms >> 7 & 0x7F | 0x80,
+            time_ms >> 14 & 0x7F | 0x80,
+            time_ms >> 21 & 0x7F | 0x80,
+            time_ms >> 28 & 0x7F | 0x80,
+            time_ms >> 35,
+        )
+    )
+
+
+def unpack_time(body: bytes, at: int = 0) -> int:
+    """The `at`th time in `body`, in milliseconds."""
+    a, b, c, d, e, f = body[at * TIME_BYTES : (at + 1) * TIME_BYTES]
+    return a & 0x7F | (b & 0x7F) << 7 | (c & 0x7F) << 14 | (d & 0x7F) << 21 | (e & 0x7F) << 28 | f << 35
+
+
+def unpack_times(body: bytes) -> tuple[int, ...]:
+    """All times in `body`, in milliseconds."""
+    return tuple(unpack_time(body, at) for at in range(len(body) // TIME_BYTES))
+
+
+class _Elements(dict[str, bytes]):
+    """Text → element of a list of strings; the ids of a catalogue's items, each encoded once."""
+
+    def __missing__(self, text: str) -> bytes:
+        body = text.encode()
+        size = len(body)
+        length = bytes((size,)) if size < 0x80 else bytes((size & 0x7F | 0x80, size >> 7))
+        element = self[text] = b"\x0a" + length + body
+        return element
+
+
+_ELEMENTS = _Elements()
+
+
+def pack_text(text: str) -> bytes:
+    """An item's id, at most 1,024 bytes of UTF-8, as one element of a list of strings."""
+    return _ELEMENTS[text]
+
+
+def unpack_text(element: bytes) -> str:
+    """The text that `pack_text` packed."""
+    return element[2 if element[1] < 0x80 else 3 :].decode()
