@@ -1,10 +1,11 @@
 """One micro-batch: records in, and everything that they bring about, before any of it is stored."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from kafka.consumer.fetcher import ConsumerRecord
 
+from feature_repo.tombstones import Tombstones
 from streaming.decode import DeadLetterError, Decoder
 from streaming.event import UserEvent
 from streaming.fold import Fold, Outcome
@@ -59,6 +60,13 @@ class Batch:
             self._span(partition, first, last)
         self.users = {event.user_id for _, event in events}
 
+    def leave_out(self, tombstones: Tombstones) -> int:
+        """Drop the events of users who were erased after them; returns how many."""
+        kept = [each for each in self.events if not tombstones.covers(each.event.user_id, *each.at)]
+        dropped, self.events = len(self.events) - len(kept), kept
+        self.users = {event.user_id for _, event in kept}
+        return dropped
+
     def fold(self, fold: Fold, profiles: Mapping[str, Profile]) -> None:
         """Fold every event into its user's profile, as of `profiles`."""
         after = {user: profiles[user] for user in self.users}
@@ -96,9 +104,12 @@ class Batch:
             if profile is not profiles[user]
         }
 
-    def events_of(self, partition_source: int) -> Iterator[tuple[int, UserEvent]]:
-        """Offset and event of each that was read from one source."""
-        return ((at.offset, event) for at, event in self.events if at.source == partition_source)
+    def by_source(self) -> dict[int, list[tuple[int, UserEvent]]]:
+        """Offset and event of each, by where they were read."""
+        placed: dict[int, list[tuple[int, UserEvent]]] = {}
+        for (at, offset), event in self.events:
+            placed.setdefault(at, []).append((offset, event))
+        return placed
 
     def _span(self, partition: int, first: int, last: int) -> None:
         known = self.spans.get(partition)

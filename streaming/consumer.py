@@ -18,6 +18,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 
 from feature_repo.catalogue import Catalogue, Items
+from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
 from streaming.assignment import Assignment
 from streaming.broker.port import Broker
@@ -144,6 +145,7 @@ class Consumer:
             Breaker(poison_share, poison_sample),
             Fold(catalogue, items),
             self._profiles,
+            Tombstones(workspace),
             self._offline,
             self._dead_letters,
             sink,

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from feature_repo.event_log import folder
 from feature_repo.offline import write_parts
-from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
 from streaming.event import UserEvent
 from streaming.parts import part_name, parts_in
@@ -53,7 +52,6 @@ class OfflineLog:
         self._folder = folder(workspace)
         self._topic = topic
         self._origin = origin
-        self._tombstones = Tombstones(workspace)
         self._covered: dict[int, int] = {}
         self.refresh()
 
@@ -77,36 +75,21 @@ class OfflineLog:
     def append_all(self, spans: Iterable[Span]) -> None:
         """Write what is not covered yet, a file a partition; when it returns, they survive a crash.
 
-        Events of a user who was erased after them are left out.
-
         Raises:
             OSError: a file cannot be written.
         """
-        self._tombstones.refresh()
         covered, parts = dict(self._covered), {}
-        for span in spans:
-            begin = covered.get(span.partition, -1) + 1
-            origin = source(self._origin, span.partition)
-            events = self._fresh(span, begin, origin)
-            if events:
-                first = max(span.first, begin)
-                name = part_name(self._topic, self._origin, span.partition, first, span.last)
-                parts[name] = event_table(events, origin)
-                covered[span.partition] = span.last
+        for partition, first, last, events in spans:
+            begin = covered.get(partition, -1) + 1
+            fresh = events if first >= begin else [placed for placed in events if placed[0] >= begin]
+            if fresh:
+                name = part_name(self._topic, self._origin, partition, max(first, begin), last)
+                parts[name] = event_table(fresh, source(self._origin, partition))
+                covered[partition] = last
         if parts:
             # Fast to write, and read but a few times: merging compresses for good.
             write_parts(self._folder, parts, compression="lz4", use_dictionary=False)
             self._covered = covered
-
-    def _fresh(self, span: Span, begin: int, origin: int) -> Sequence[tuple[int, UserEvent]]:
-        """Events at `begin` or after it whose users are not erased."""
-        events = span.events
-        if span.first < begin:
-            events = [(offset, event) for offset, event in events if offset >= begin]
-        if self._tombstones:
-            erased = self._tombstones.covers
-            events = [each for each in events if not erased(each[1].user_id, origin, each[0])]
-        return events
 
 
 def event_table(placed: Sequence[tuple[int, UserEvent]], origin: int) -> pa.Table:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from kafka.consumer.fetcher import ConsumerRecord
 
+from feature_repo.tombstones import Tombstones
 from streaming.assignment import Assignment
 from streaming.batch import Batch
 from streaming.cache import ProfileCache
@@ -13,10 +14,9 @@ from streaming.counters import Counters
 from streaming.dead_letters import DeadLetters
 from streaming.decode import Decoder
 from streaming.errors import ContendedError, SinkError
-from streaming.event import UserEvent
 from streaming.fold import Fold, Outcome
 from streaming.metrics import Metrics
-from streaming.offline_log import OfflineLog
+from streaming.offline_log import OfflineLog, Span
 from streaming.patience import Patience
 from streaming.poison import Breaker
 from streaming.position import source
@@ -36,6 +36,7 @@ class Writer:
         breaker: Breaker,
         fold: Fold,
         profiles: ProfileCache,
+        tombstones: Tombstones,
         offline: OfflineLog,
         dead_letters: DeadLetters,
         sink: FeatureSink,
@@ -50,6 +51,7 @@ class Writer:
         self._breaker = breaker
         self._fold = fold
         self._profiles = profiles
+        self._tombstones = tombstones
         self._offline = offline
         self._dead_letters = dead_letters
         self._sink = sink
@@ -72,6 +74,9 @@ class Writer:
         began = time.monotonic()
         batch = Batch(records, self._decoder, self._origin)
         self._breaker.check(batch)
+        self._tombstones.refresh()
+        if self._tombstones:
+            self._counters.replayed += batch.leave_out(self._tombstones)
         decode_s = time.monotonic() - began
         ours = batch.spans.keys()
         profiles = self._persist(ours, self._read, batch.users)
@@ -101,13 +106,12 @@ class Writer:
         return profiles
 
     def _log(self, batch: Batch) -> None:
-        events: dict[int, list[tuple[int, UserEvent]]] = {}
-        for at, event in batch.events:
-            events.setdefault(at.source, []).append((at.offset, event))
+        events = batch.by_source()
         try:
-            for partition, (first, last) in batch.spans.items():
-                placed = events.get(source(self._origin, partition), [])
-                self._offline.append(partition, first, last, placed)
+            self._offline.append_all(
+                Span(partition, first, last, events.get(source(self._origin, partition), []))
+                for partition, (first, last) in batch.spans.items()
+            )
         except OSError as error:
             raise SinkError(f"cannot write the offline log: {error}; is there room?") from error
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from feature_repo.event_log import folder
-from feature_repo.tombstones import Tombstone, Tombstones
 from feature_repo.workspace import Workspace
 from streaming.event import UserEvent
-from streaming.offline_log import OfflineLog
+from streaming.offline_log import OfflineLog, Span
 from streaming.parts import Part, parts_in
 from streaming.position import source
 from tests.streams import NOON, rating, sign_up
@@ -80,12 +79,13 @@ def test_a_part_that_was_cut_short_is_not_counted(tmp_path: Path) -> None:
     assert OfflineLog(workspace, "cut", 1).covered(0) == -1
 
 
-def test_an_erased_users_events_are_not_logged_again(tmp_path: Path) -> None:
+def test_several_partitions_are_written_at_once(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    log = OfflineLog(workspace, "erased", 1)
-    # Added by another process while this consumer runs.
-    Tombstones(workspace).add(Tombstone("ann", NOON, {source(1, 0): 4}))
-    log.append(0, 0, 2, ratings(0, 2))
-    assert parts_in(folder(workspace)) == []
-    log.append(0, 3, 6, [*ratings(3, 6), *ratings(7, 8, "bob")])
-    assert offsets(workspace) == [5, 6, 7, 8]
+    log = OfflineLog(workspace, "several", 1)
+    log.append_all([Span(0, 0, 4, ratings(0, 4)), Span(1, 7, 9, ratings(7, 9)), Span(2, 3, 3, [])])
+    assert [log.covered(partition) for partition in range(3)] == [4, 9, -1]
+    log.append_all([])
+    assert [(part.partition, part.first, part.last) for part in parts_in(folder(workspace))] == [
+        (0, 0, 4),
+        (1, 7, 9),
+    ]
