@@ -24,17 +24,22 @@ def register() -> None:
     from kindling.cli import (
         apply,
         augment,
+        backfill,
         broker,
+        compact,
         consume,
+        cutover,
         data,
         dead_letters,
         demo,
+        erase_user,
         materialize,
         models,
         produce,
         recommend,
         serve,
         settings,
+        snapshot,
         train,
         training_set,
     )
@@ -52,6 +57,11 @@ def register() -> None:
     app.command()(recommend.recommend)
     app.command()(materialize.materialize)
     app.command("training-set")(training_set.training_set)
+    app.command()(snapshot.snapshot)
+    app.command()(compact.compact)
+    app.command()(backfill.backfill)
+    app.command("erase-user")(erase_user.erase_user)
+    app.command()(cutover.cutover)
     app.command()(demo.demo)
     app.command()(settings.settings)
 

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kindling.cli.options import Var
+from kindling.cli.progress import bar
 from kindling.settings import load_settings
-
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def training_set(
@@ -39,25 +37,32 @@ def training_set(
         import pyarrow.parquet as pq
 
         from feature_repo import training_set as sets
+        from feature_repo.catalogue import load_catalogue, load_items
         from feature_repo.event_log import labelled_events
+        from feature_repo.offline import hold
         from feature_repo.store import open_store
         from feature_repo.workspace import Workspace
+        from streaming.snapshots import Snapshots
 
         workspace = Workspace(settings.var.resolve())
         store = open_store(workspace)
     features = feature or sets.observed_features(store)
     sets.check_features(store, features)
     rows = sets.read_entities(entities) if entities else labelled_events(workspace)
+    catalogue = load_catalogue(workspace.data)
+    snapshots = Snapshots(workspace, store, catalogue, load_items(workspace.data, catalogue))
+    with bar(console, "snapshots of user features") as shown:
+        snapshots.update(shown.begin, shown.advance)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     written, writer = 0, None
-    with Progress(*BAR, console=console) as bar:
-        task = bar.add_task(f"joining {len(features)} features", total=len(rows))
+    with hold(workspace, alone=False), bar(console, f"joining {len(features)} features") as shown:
+        shown.begin(len(rows))
         for part in sets.join(store, rows, features):
             writer = writer or pq.ParquetWriter(partial, part.schema)
             writer.write_table(part.cast(writer.schema))
             written += len(part)
-            bar.advance(task, len(part))
+            shown.advance(len(part))
     if writer is None:
         raise sets.TrainingSetError("--entities: the file has no rows: give it some")
     writer.close()
