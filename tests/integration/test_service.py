@@ -75,7 +75,9 @@ def activity(user: str, items: list[str]) -> dict[str, Any]:
         "recent_items": items,
         "recent_weights": [1.0] * len(items),
         "recent_times_ms": times,
-        "recent_event_ids": [f"{user}-{item}" for item in items],
+        "older_starts_ms": [],
+        "older_counts": [],
+        "seen_events": b"",
         "source_partitions": [0],
         "source_offsets": [len(items)],
     }
@@ -105,6 +107,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterat
         "signed_up_ms": [NOW_MS] * 2,
         "half": ["even"] * 2,
         "age": [30.0] * 2,
+        "source_partitions": [[0]] * 2,
+        "source_offsets": [[0]] * 2,
     }
     stamped = pd.DataFrame(declared).assign(
         event_timestamp=datetime.now(UTC), created_timestamp=datetime.now(UTC)
