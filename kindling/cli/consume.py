@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from kindling.cli.light import leave_out_torch
 from kindling.cli.options import Var
 from kindling.cli.stream import AddressFile, Bootstrap, Group, Topic, running_broker
 from kindling.settings import load_settings
@@ -60,6 +61,7 @@ def consume(
     console = Console()
     with running_broker(settings, address_file, console) as broker:
         with console.status("opening the feature store"):
+            leave_out_torch()
             from feature_repo.catalogue import load_catalogue, load_items
             from feature_repo.store import open_store
             from feature_repo.workspace import Workspace

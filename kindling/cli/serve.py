@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from kindling.cli.light import leave_out_torch
 from kindling.cli.options import Var
 from kindling.settings import load_settings
 
@@ -35,6 +36,7 @@ def serve(
     from models.session import require_runtime
 
     require_runtime(settings.provider)  # before seconds are spent on imports
+    leave_out_torch()
     from feature_repo.store import open_store
     from feature_repo.workspace import Workspace
     from service.server import running, wait_for_signal
