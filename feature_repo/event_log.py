@@ -17,7 +17,7 @@ from feature_repo.workspace import Workspace
 
 _EVENTS = """
     CREATE VIEW events AS
-    SELECT DISTINCT ON (user_id, event_id) {columns}
+    SELECT {columns}
     FROM read_parquet('{log}') AS logged
     WHERE NOT EXISTS (
         SELECT 1 FROM tombstones
@@ -25,6 +25,7 @@ _EVENTS = """
           AND tombstones.source = logged.source
           AND tombstones.offset >= logged.offset
     )
+    QUALIFY row_number() OVER (PARTITION BY user_id, event_id ORDER BY source, "offset") = 1
 """
 
 

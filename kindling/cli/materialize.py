@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from kindling.cli.options import Var
+from kindling.cli.progress import bar
 from kindling.settings import load_settings
 
 ITEM_VIEWS = ("item_content", "item_activity")
@@ -32,6 +33,7 @@ def materialize(
         from feature_repo.item_rows import write_activity, write_content
         from feature_repo.workspace import Workspace
         from models.content import content_vectors
+        from streaming.snapshots import VIEWS, Snapshots
 
         workspace = Workspace(settings.var.resolve())
         store = stores.open_store(workspace)
@@ -48,6 +50,9 @@ def materialize(
             write_content(workspace, store, items, catalogue, content_vectors(catalogue, items))
     if "item_activity" in names and not write_activity(workspace, store, catalogue):
         console.print("no events are logged yet: item_activity stays empty until `kindling consume` ran")
+    if set(names) & set(VIEWS):
+        with bar(console, "snapshots of user features") as shown:
+            Snapshots(workspace, store, catalogue, items).update(shown.begin, shown.advance)
     for name in names:
         with console.status(f"materializing {name}"):
             since = stores.materialize(store, [name], full)[name]

@@ -44,6 +44,7 @@ def logged(workspace: Workspace, store: FeatureStore) -> FeatureStore:
     )
     events = pa.table(
         {
+            "event_id": ["a", "b", "c", "d"],
             "user_id": ["ann", "ann", "bob", "ann"],
             "item_id": ["green", "teapot", "green", None],
             "type": ["rating", "rating", "view", "signup"],
@@ -52,6 +53,8 @@ def logged(workspace: Workspace, store: FeatureStore) -> FeatureStore:
                 [NOON, NOON + timedelta(days=10), NOON + timedelta(days=10), NOON],
                 pa.timestamp("ms", tz="UTC"),
             ),
+            "source": [1, 1, 1, 1],
+            "offset": [0, 1, 2, 3],
         }
     )
     write_part(workspace.offline / "events", "events-0-0-3", events)
