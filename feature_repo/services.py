@@ -6,6 +6,7 @@ Feast's command line reads this file alone (see `.feastignore`), so everything t
 from feast import FeatureService
 
 from feature_repo.entities import item, user
+from feature_repo.now import item_now, user_now
 from feature_repo.sources import OWNER
 from feature_repo.views import item_activity, item_content, user_activity, user_attributes, user_augmented
 
@@ -62,8 +63,27 @@ observed_v1 = FeatureService(
 
 item_v1 = FeatureService(
     name="item_v1",
-    features=[item_content, item_activity],
+    features=[
+        item_content,
+        item_activity[["item_event_count", "popularity", "item_last_event_ms"]],
+    ],
     description="What an item is and how much it is used.",
+    owner=OWNER,
+    tags={"consumer": "recommender"},
+)
+
+activity_now_v1 = FeatureService(
+    name="activity_now_v1",
+    features=[user_now],
+    description="Windowed counts and affinities as of the moment that the request names, in `now_ms`.",
+    owner=OWNER,
+    tags={"consumer": "recommender"},
+)
+
+item_now_v1 = FeatureService(
+    name="item_now_v1",
+    features=[item_now],
+    description="How popular items are as of the moment that the request names, in `now_ms`.",
     owner=OWNER,
     tags={"consumer": "recommender"},
 )
@@ -76,8 +96,12 @@ DEFINITIONS = [
     user_augmented,
     item_content,
     item_activity,
+    user_now,
+    item_now,
     augmentation_input_v1,
     recommender_v1,
     observed_v1,
     item_v1,
+    activity_now_v1,
+    item_now_v1,
 ]

@@ -24,7 +24,7 @@ GUARDED_REDIS = "streaming.stores.redis.GuardedRedisOnlineStore"
 GUARDED_SQLITE = "streaming.stores.sqlite.GuardedSqliteOnlineStore"
 
 # Modules whose objects depend on the workspace's catalogue, in import order.
-_DECLARATIONS = ("entities", "sources", "views", "services")
+_DECLARATIONS = ("entities", "sources", "views", "now", "services")
 
 
 class StoreError(RuntimeError):

@@ -82,17 +82,19 @@ class ItemSide:
         Raises:
             SinkError, RewoundError: as of `flush`; some batches are stored, in part or whole, at once.
         """
-        uses, uncounted = self._uses, set()
-        for (at, event), outcome in zip(batch.events, batch.outcomes, strict=True):
+        uses, gathered, uncounted = self._uses, 0, set()
+        folded, replayed = Outcome.FOLD, Outcome.REPLAYED
+        for ((tag, offset), event), outcome in zip(batch.events, batch.outcomes, strict=True):
             item = event.item_id
             if item is None:
                 continue
-            self._pending += 1
-            if outcome is Outcome.FOLD or outcome is Outcome.REPLAYED:
-                uses[item].append((at.source, at.offset, event.time_ms))
+            gathered += 1
+            if outcome is folded or outcome is replayed:
+                uses[item].append((tag, offset, event.time_ms))
             else:
-                uses[item].append((at.source, at.offset, None))
+                uses[item].append((tag, offset, None))
                 uncounted.add(item)
+        self._pending += gathered
         for partition, (_, last) in batch.spans.items():
             self._following[source(self._origin, partition)] = last + 1
         if self._pending > _MOST_PENDING:
