@@ -187,6 +187,15 @@ class Assignment(ConsumerRebalanceListener):
             return None
         return {tp.partition: self._end(tp) - self._following(tp.partition) for tp in self.settled}
 
+    def measure(self) -> dict[int, int] | None:
+        """`lags`, by asking the broker: what is at rest does not tell where it ends."""
+        try:
+            ends = self._kafka.end_offsets(self.settled, timeout_ms=_ANSWER_MS)
+        except KafkaError:
+            return self.lags()
+        self._ends.update({tp.partition: end for tp, end in ends.items()})
+        return self.lags()
+
     def stored(self) -> dict[int, int]:
         """Where the store stands, by partition, for those of which it holds anything."""
         return {number: offset for number, offset in self._stored.items() if offset >= 0}

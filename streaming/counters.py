@@ -36,6 +36,7 @@ class Counters:
         lags: records not stored yet, by partition; None until the partitions are known.
         oldest_ms: when the oldest record at hand was sent, milliseconds since the epoch; None where
             nothing waits.
+        waiting: what is waited for, in words; None where nothing is.
     """
 
     events: int = 0
@@ -52,6 +53,7 @@ class Counters:
     rebalances: int = 0
     lags: dict[int, int] | None = field(default=None, repr=False)
     oldest_ms: int | None = None
+    waiting: str | None = None
 
     @property
     def lag(self) -> int | None:
@@ -72,4 +74,6 @@ class Counters:
         parts.extend(
             f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in _RARE if getattr(self, name)
         )
+        if self.waiting is not None:
+            parts.append(f"WAITING: {self.waiting}")
         return ", ".join(parts)

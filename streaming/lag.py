@@ -49,12 +49,14 @@ class LagGauge:
             SinkError: the store cannot.
         """
         try:
-            numbers = sorted(self._kafka.partitions_for_topic(self._topic) or ())
+            numbers = sorted(self._kafka.partitions_for_topic(self._topic))
             partitions = [TopicPartition(self._topic, number) for number in numbers]
             ends = self._kafka.end_offsets(partitions)
             begins = self._kafka.beginning_offsets(partitions)
         except (KafkaError, OSError) as error:
             raise BrokerError(f"cannot read the offsets of {self._topic!r}: {error}") from error
+        if not numbers:
+            raise BrokerError(f"the broker does not know of topic {self._topic!r} any more")
         # Asked last: what was stored in between is no lag of those ends.
         stands = self._positions([source(self._origin, number) for number in numbers])
         return {

@@ -52,19 +52,23 @@ class Patience:
         Raises:
             AbandonedError: one of `partitions` was taken away meanwhile, or the consumer is stopping.
         """
-        try:
-            return step(*arguments, **options)
-        except (SinkError, ProduceError):
-            self._counters.stalls += 1
         wait = _FIRST_S
+        waited = False
         while True:
-            self._rest(partitions, wait)
             try:
                 result = step(*arguments, **options)
-            except (SinkError, ProduceError):
+            except (SinkError, ProduceError) as error:
+                self._counters.stalls += not waited
+                self._counters.waiting, waited = str(error), True
+                if self._counters.oldest_ms is None:
+                    self._counters.oldest_ms = int(time.time() * 1000)
+                self._counters.lags = self._assignment.measure()
+                self._rest(partitions, wait)
                 wait = min(2 * wait, _LONGEST_S)
                 continue
-            self._kafka.resume(*self._assignment.settled)
+            if waited:
+                self._counters.waiting = None
+                self._kafka.resume(*self._assignment.settled)
             return result
 
     def _rest(self, partitions: Set[int], seconds: float) -> None:
