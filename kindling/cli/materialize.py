@@ -9,21 +9,23 @@ from kindling.cli.options import Var
 from kindling.cli.progress import bar
 from kindling.settings import load_settings
 
-ITEM_VIEWS = ("item_content", "item_activity")
+# What nothing but this command brings online.
+BATCH_VIEWS = ("item_content",)
 
 
 def materialize(
     var: Var = None,
     view: Annotated[
         list[str] | None,
-        typer.Option(help="Views to bring online; the item views if not given.", show_default="item views"),
+        typer.Option(help="Views to bring online.", show_default="item_content"),
     ] = None,
     full: Annotated[bool, typer.Option(help="From the first row on, not only since the last run.")] = False,
 ) -> None:
     """Bring what changed offline since the last run to the online store.
 
-    The item views are computed anew first. User views are kept online by `kindling consume`: name one
-    only to fill a fresh online store, with the consumer stopped, since older rows would overwrite newer.
+    Rows of the item views are computed anew first. `item_activity` and the user views are kept online by
+    `kindling consume`: name one only to fill a fresh online store, with the consumer stopped, since older
+    rows would overwrite newer.
     """
     settings = load_settings(var=var)
     console = Console()
@@ -39,7 +41,7 @@ def materialize(
         store = stores.open_store(workspace)
         catalogue = load_catalogue(workspace.data)
         items = load_items(workspace.data, catalogue)
-    names = view or list(ITEM_VIEWS)
+    names = view or list(BATCH_VIEWS)
     known = {str(each.name) for each in store.list_feature_views()}
     if unknown := set(names) - known:
         raise stores.StoreError(
@@ -48,7 +50,7 @@ def materialize(
     if "item_content" in names:
         with console.status("embedding item texts"):
             write_content(workspace, store, items, catalogue, content_vectors(catalogue, items))
-    if "item_activity" in names and not write_activity(workspace, store, catalogue):
+    if (view is None or "item_activity" in names) and not write_activity(workspace, store, catalogue):
         console.print("no events are logged yet: item_activity stays empty until `kindling consume` ran")
     if set(names) & set(VIEWS):
         with bar(console, "snapshots of user features") as shown:

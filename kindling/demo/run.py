@@ -157,10 +157,10 @@ class Demo:
         outcome.events_s = time.monotonic() - began
 
     def _materialize(self, store: FeatureStore, catalogue: Catalogue, items: Items) -> None:
-        """Bring the item views online, as `kindling materialize` does."""
+        """Bring online what the stream does not, as `kindling materialize` does."""
         write_content(self.workspace, store, items, catalogue, content_vectors(catalogue, items))
         write_activity(self.workspace, store, catalogue)
-        materialize(store, ["item_content", "item_activity"], full=True)
+        materialize(store, ["item_content"], full=True)
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
