@@ -115,19 +115,20 @@ class ItemSide:
         self._sink.move(
             {each: Move(self._floors.get(each, -1), to) for each, to in self._following.items()}
         )
+        # Not before: a store that failed in between may have lost the rows, and is asked for them again.
         self._floors.update(self._following)
         self._following.clear()
+        self._uses.clear()
+        self._pending = 0
 
     def _store(self, items: Collection[str]) -> None:
         """Bring the rows of `items` up to date, however many others do so at the same time."""
-        for _ in range(_ATTEMPTS):
-            if not items:
-                return
-            rejected = self._try(items)
-            for item in items:
-                if item not in rejected:
-                    self._pending -= len(self._uses.pop(item))
-            items = rejected
+        attempts = 0
+        while items and attempts < _ATTEMPTS:
+            items = self._try(items)
+            attempts += 1
+        if not items:
+            return
         raise SinkError(
             f"{len(items)} rows of item_activity, such as that of {next(iter(items))!r}, were changed "
             f"{_ATTEMPTS} times over while they were read: what else writes them?"

@@ -344,6 +344,31 @@ def test_a_failed_flush_keeps_everything_and_a_batch_taken_in_twice_counts_once(
     assert side.positions(SOURCES) == {SOURCES[0]: 3}
 
 
+def test_a_store_that_fails_between_rows_and_position_is_asked_for_the_rows_again() -> None:
+    class Forgetful(MemoryItems):
+        """A store that goes down before a position, and comes back without the rows before it."""
+
+        failed = False
+
+        def move(self, moves: Mapping[int, Move]) -> None:
+            if not self.failed:
+                self.failed = True
+                self.rows.clear()
+                raise SinkError("down")
+            super().move(moves)
+
+    kept = Forgetful()
+    side = opened(kept, 0)
+    log = ratings(3)
+    log[0].append(log[0][0])
+    side.add(folded(log, {0: (0, 4)}))
+    assert kept.rows["green"].counts == (3,)
+    with pytest.raises(SinkError):
+        side.flush()
+    side.flush()
+    assert (kept.rows["green"].counts, kept.rows["green"].offsets) == ((3,), (3,))
+
+
 def test_what_is_gathered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_side, "_MOST_PENDING", 4)
     log, kept = ratings(9), MemoryItems()
