@@ -2,7 +2,7 @@
 
 The feature store's position is the truth: a partition begins where the store stands, whatever the
 group has committed. Kafka tells of changes on a thread of its own, while `poll` or `close` is running;
-here they are only noted down, and the partition is held back until `settle` has found its place.
+here they are noted down, and a partition is held back until `settle` has found its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from kafka.errors import KafkaError, RetriableError
 from kafka.structs import MemberState
 
 from streaming.errors import BrokerError, PositionError, RewoundError
+from streaming.items import ItemSide
 from streaming.position import source
 from streaming.sink import FeatureSink
 from streaming.stores.port import Move
@@ -26,6 +27,8 @@ class Assignment(ConsumerRebalanceListener):
 
     Args:
         logged: the last offset of a partition that the offline log holds, -1 where there is none.
+        hand_over: stores what can be stored before partitions go to their next owner, and raises nothing;
+            called on Kafka's thread, while the group waits.
         from_log_start: whether to go on from the log's start where the store stands before it.
 
     Attributes:
@@ -37,9 +40,11 @@ class Assignment(ConsumerRebalanceListener):
         kafka: KafkaConsumer,
         assignor: AbstractPartitionAssignor,
         sink: FeatureSink,
+        item_side: ItemSide,
         topic: str,
         origin: int,
         logged: Callable[[int], int],
+        hand_over: Callable[[], object],
         *,
         from_log_start: bool = False,
     ) -> None:
@@ -48,9 +53,11 @@ class Assignment(ConsumerRebalanceListener):
         self._assignor = assignor
         self._changes = 0
         self._sink = sink
+        self._item_side = item_side
         self._topic = topic
         self._origin = origin
         self._logged = logged
+        self._hand_over = hand_over
         self._from_log_start = from_log_start
         self._ours: set[int] = set()
         self._held: set[int] = set()
@@ -70,19 +77,14 @@ class Assignment(ConsumerRebalanceListener):
             self._held.add(partition.partition)
 
     def on_partitions_revoked(self, revoked: Any) -> None:
-        """Forget these: what is at hand of them is not stored any more."""
-        self._changes += bool(revoked)
-        for partition in revoked:
-            number = partition.partition
-            self._left.add(number)
-            self._ours.discard(number)
-            self._held.discard(number)
-            self._stored.pop(number, None)
+        """Hand these over, and forget them: what is at hand of them is not stored any more."""
+        self._hand_over()
+        self._forget(revoked)
 
     def on_partitions_lost(self, lost: Any) -> None:
         """Forget these; others own them by now, so claim none when joining again."""
         self._assignor.member_assignment = None
-        self.on_partitions_revoked(lost)
+        self._forget(lost)
 
     @property
     def unsettled(self) -> bool:
@@ -112,7 +114,8 @@ class Assignment(ConsumerRebalanceListener):
             PositionError: the topic does not hold what comes next.
         """
         held = [TopicPartition(self._topic, number) for number in sorted(self._held)]
-        stands = self._sink.positions([source(self._origin, tp.partition) for tp in held])
+        sources = [source(self._origin, tp.partition) for tp in held]
+        stands, items = self._sink.positions(sources), self._item_side.open(sources)
         try:
             begins = self._kafka.beginning_offsets(held, timeout_ms=_ANSWER_MS)
             ends = self._kafka.end_offsets(held, timeout_ms=_ANSWER_MS)
@@ -121,9 +124,9 @@ class Assignment(ConsumerRebalanceListener):
         except (KafkaError, OSError) as error:
             raise BrokerError(f"cannot read the offsets of {self._topic!r}: {error}") from error
         for tp in held:
-            number = tp.partition
-            stored = stands.get(source(self._origin, number), -1)
-            start = self._place(number, stored, begins[tp], ends[tp])
+            number, at = tp.partition, source(self._origin, tp.partition)
+            stored = stands.get(at, -1)
+            start = self._place(number, stored, items.get(at, -1), begins[tp], ends[tp])
             self._kafka.seek(tp, start)
             self._stored[number], self._starts[number], self._ends[number] = stored, start, ends[tp]
         self._held.clear()
@@ -200,6 +203,15 @@ class Assignment(ConsumerRebalanceListener):
         """Where the store stands, by partition, for those of which it holds anything."""
         return {number: offset for number, offset in self._stored.items() if offset >= 0}
 
+    def _forget(self, gone: Any) -> None:
+        self._changes += bool(gone)
+        for partition in gone:
+            number = partition.partition
+            self._left.add(number)
+            self._ours.discard(number)
+            self._held.discard(number)
+            self._stored.pop(number, None)
+
     def _following(self, number: int) -> int:
         return max(self._stored[number], self._starts[number])
 
@@ -208,8 +220,8 @@ class Assignment(ConsumerRebalanceListener):
         self._ends[tp.partition] = end
         return int(end)
 
-    def _place(self, number: int, stored: int, begin: int, end: int) -> int:
-        """Where to begin to read a partition."""
+    def _place(self, number: int, stored: int, counted: int, begin: int, end: int) -> int:
+        """Where to begin to read a partition whose users stand at `stored` and items at `counted`."""
         logged = self._logged(number)
         where = f"partition {number} of {self._topic!r}"
         if max(stored, logged + 1) > end:
@@ -218,9 +230,13 @@ class Assignment(ConsumerRebalanceListener):
                 "the topic was deleted and made anew; send to a topic of another name"
             )
         # A store that is empty, or was emptied, has all still to come that was ever logged.
-        known = 0 if stored < 0 and (logged >= 0 or self._stored.get(number, -1) >= 0) else stored
+        emptied = stored < 0 and (logged >= 0 or self._stored.get(number, -1) >= 0)
+        known = 0 if emptied else stored
+        if counted >= 0:
+            known = min(known, counted)
         if not 0 <= known < begin:
-            return max(known, begin)
+            # Items that were never counted are from the start.
+            return max(known if counted >= 0 else begin, begin)
         if not self._from_log_start:
             raise PositionError(
                 f"{where} begins at offset {begin}, but features are folded only up to {known}: the broker "

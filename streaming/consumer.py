@@ -9,12 +9,9 @@ that are taken away are handed over as they are stored.
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from feast import FeatureStore
-from kafka import KafkaConsumer
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 
 from feature_repo.catalogue import Catalogue, Items
@@ -23,13 +20,17 @@ from feature_repo.workspace import Workspace
 from streaming.assignment import Assignment
 from streaming.broker.port import Broker
 from streaming.cache import ProfileCache
+from streaming.client import Assignor, client, strategy_of
 from streaming.commits import Commits
 from streaming.counters import Counters
 from streaming.dead_letters import DeadLetters
 from streaming.decode import Decoder
-from streaming.errors import BrokerError, RewoundError
+from streaming.errors import BrokerError, RewoundError, SinkError
 from streaming.fold import Fold
 from streaming.intake import Intake
+from streaming.item_pace import ItemPace
+from streaming.item_sink import GuardedItems, ItemSink
+from streaming.items import ItemSide
 from streaming.metrics import Metrics
 from streaming.offline_log import OfflineLog
 from streaming.patience import AbandonedError, Patience
@@ -38,7 +39,6 @@ from streaming.position import origin
 from streaming.sink import FeatureSink, GuardedSink
 from streaming.writer import Writer
 
-_ASSIGNORS = {"eager": RangePartitionAssignor, "cooperative": CooperativeStickyAssignor}
 _VERIFY_EVERY_S = 1.0
 _LEAVE_MS = 5_000
 
@@ -61,7 +61,10 @@ class Consumer:
             takes all from everyone first. One group has one.
         from_log_start: whether to go on where the broker has dropped events that were never folded.
         poison_share: share of dead letters among the latest `poison_sample` messages at which to stop.
+        items_seconds: how far, at most, items trail behind users: a row for each item of each batch
+            would cost as much as all users'.
         sink: another place for profiles than `store`'s online store.
+        item_sink: another for items.
 
     Attributes:
         counters: what happened so far.
@@ -87,11 +90,13 @@ class Consumer:
         batch_seconds: float = 0.2,
         cached_users: int = 20_000,
         session_seconds: float = 6.0,
-        assignor: Literal["cooperative", "eager"] = "cooperative",
+        assignor: Assignor = "cooperative",
         from_log_start: bool = False,
         poison_share: float = 0.5,
         poison_sample: int = 1_000,
+        items_seconds: float = 5.0,
         sink: FeatureSink | None = None,
+        item_sink: ItemSink | None = None,
     ) -> None:
         self.counters = Counters()
         self.metrics = Metrics(self.counters)
@@ -101,25 +106,23 @@ class Consumer:
         tag = origin(broker.cluster_id, topic)
         self._offline = OfflineLog(workspace, topic, tag)
         sink = sink or GuardedSink(store, catalogue)
+        item_side = ItemSide(item_sink or GuardedItems(store, catalogue), catalogue, tag)
+        self._pace = ItemPace(item_side, items_seconds)
         self._profiles = ProfileCache(sink, cached_users)
         durable_after_s = sink.durable_after_s()
-        strategy = _ASSIGNORS[assignor]()
+        strategy = strategy_of(assignor)
         try:
-            kafka = KafkaConsumer(
-                **broker.options,
-                group_id=group_id,
-                enable_auto_commit=False,
-                # Never a silent jump: where to begin is ours to say.
-                auto_offset_reset="none",
-                # What a producer took back has not happened.
-                isolation_level="read_committed",
-                partition_assignment_strategy=(strategy,),
-                session_timeout_ms=int(session_seconds * 1000),
-                heartbeat_interval_ms=int(session_seconds * 1000 / 4),
-                metrics_enabled=False,
-            )
+            kafka = client(broker, group_id, strategy, session_seconds)
             assignment = Assignment(
-                kafka, strategy, sink, topic, tag, self._offline.covered, from_log_start=from_log_start
+                kafka,
+                strategy,
+                sink,
+                item_side,
+                topic,
+                tag,
+                self._offline.covered,
+                self._pace.hand_over,
+                from_log_start=from_log_start,
             )
             kafka.subscribe([topic], listener=assignment)
             # Known before the group is joined, or the first assignment is empty and joining begins again.
@@ -149,6 +152,7 @@ class Consumer:
             self._offline,
             self._dead_letters,
             sink,
+            item_side,
             assignment,
             self._commits,
             self._patience,
@@ -177,7 +181,7 @@ class Consumer:
             self.counters.lags = self._assignment.lags()
             if not self.counters.lag:
                 self.counters.oldest_ms = None
-        self._commits.finish(self._assignment.stored())
+        self._finish()
         return self.counters
 
     def stop(self) -> None:
@@ -200,14 +204,26 @@ class Consumer:
     def _is_stopping(self) -> bool:
         return self._stopping
 
+    def _finish(self) -> None:
+        """Store what is gathered and tell Kafka, where both are to be had: nothing is lost without."""
+        try:
+            self._pace.store()
+        except (SinkError, RewoundError):
+            return
+        self._commits.finish(self._assignment.stored())
+
     def _turn(self) -> None:
         if self._assignment.unsettled:
             self._settle()
+        rebalances = self.counters.rebalances
         records = self._intake.take()
         if records:
             self._writer.store(records)
         elif not self._assignment.unsettled:
             self._idle()
+        # Who has a partition next counts its items from where they are stored.
+        if self.counters.rebalances > rebalances or self._pace.due:
+            self._patience.persist(frozenset(), self._pace.store)
         self._commits.send(self._assignment.stored())
 
     def _settle(self) -> None:

@@ -15,6 +15,7 @@ from streaming.dead_letters import DeadLetters
 from streaming.decode import Decoder
 from streaming.errors import ContendedError, SinkError
 from streaming.fold import Fold, Outcome
+from streaming.items import ItemSide
 from streaming.metrics import Metrics
 from streaming.offline_log import OfflineLog, Span
 from streaming.patience import Patience
@@ -40,6 +41,7 @@ class Writer:
         offline: OfflineLog,
         dead_letters: DeadLetters,
         sink: FeatureSink,
+        item_side: ItemSide,
         assignment: Assignment,
         commits: Commits,
         patience: Patience,
@@ -55,6 +57,7 @@ class Writer:
         self._offline = offline
         self._dead_letters = dead_letters
         self._sink = sink
+        self._item_side = item_side
         self._assignment = assignment
         self._commits = commits
         self._persist = patience.persist
@@ -86,13 +89,14 @@ class Writer:
         self._persist(ours, self._log, batch)
         self._persist(ours, self._dead_letters.send, batch.dead)
         began = time.monotonic()
+        self._count_items(batch)
         self._write(batch)
         following = {partition: last + 1 for partition, (_, last) in batch.spans.items()}
         self._persist(ours, self._assignment.advance, following)
         self._metrics.write_seconds.observe(time.monotonic() - began)
         self._profiles.keep(batch.profiles)
         self._commits.note(following)
-        self._count(batch)
+        self._tally(batch)
 
     def _read(self, users: set[str]) -> dict[str, Profile]:
         """The profiles of `users`, and the assurance that they have lost nothing of what was folded."""
@@ -115,6 +119,13 @@ class Writer:
         except OSError as error:
             raise SinkError(f"cannot write the offline log: {error}; is there room?") from error
 
+    def _count_items(self, batch: Batch) -> None:
+        """Before any row of a user passes what is to be said of an item."""
+        try:
+            self._item_side.add(batch)
+        except SinkError:  # but it is gathered
+            self._persist(batch.spans.keys(), self._item_side.flush)
+
     def _write(self, batch: Batch) -> None:
         """Write the rows; those that another has changed meanwhile are read and folded again."""
         ours = batch.spans.keys()
@@ -129,7 +140,7 @@ class Writer:
             "writing: more than one group folds into this store; stop all but one"
         )
 
-    def _count(self, batch: Batch) -> None:
+    def _tally(self, batch: Batch) -> None:
         counters, outcomes = self._counters, batch.outcomes
         counters.batches += 1
         counters.events += outcomes.count(Outcome.FOLD)

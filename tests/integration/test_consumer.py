@@ -18,6 +18,7 @@ from streaming.dead_letters import read as read_dead_letters
 from streaming.dead_letters import topic_of
 from streaming.errors import PoisonedError
 from streaming.event import UserEvent, encode
+from streaming.item_sink import MemoryItems
 from streaming.lag import LagGauge
 from streaming.position import origin, source
 from streaming.producer import Producer
@@ -64,6 +65,7 @@ Condition = Callable[[], bool]
 @pytest.fixture
 def make(broker: Broker, workspace: Workspace, topic: str, sink: FlakySink) -> Make:
     """Makes consumers of one group on one topic into one store."""
+    items = MemoryItems()
 
     def made(**options: Any) -> Consumer:
         return Consumer(
@@ -74,7 +76,14 @@ def make(broker: Broker, workspace: Workspace, topic: str, sink: FlakySink) -> M
             workspace,
             topic,
             "group",
-            **{"batch_events": 200, "batch_seconds": 0.02, "session_seconds": 6.0, "sink": sink, **options},
+            **{
+                "batch_events": 200,
+                "batch_seconds": 0.02,
+                "session_seconds": 6.0,
+                "sink": sink,
+                "item_sink": items,
+                **options,
+            },
         )
 
     return made
