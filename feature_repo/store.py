@@ -77,7 +77,9 @@ def declarations(workspace: Workspace) -> list[Any]:
     os.environ["KINDLING_VAR"] = str(workspace.root)
     for name in _DECLARATIONS:
         sys.modules.pop(f"feature_repo.{name}", None)
-    return list(importlib.import_module("feature_repo.services").DEFINITIONS)
+    # Each before those that take it from the package, which remembers the one of another workspace.
+    modules = [importlib.import_module(f"feature_repo.{name}") for name in _DECLARATIONS]
+    return list(modules[-1].DEFINITIONS)
 
 
 def open_store(workspace: Workspace) -> FeatureStore:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from feast import FeatureStore
 
+from feature_repo import training_set as sets
 from feature_repo.offline import write_part
 from feature_repo.store import apply
 from feature_repo.tombstones import Tombstone, Tombstones
@@ -180,6 +182,9 @@ def test_a_join_answers_as_of_any_moment(tmp_path: Path) -> None:
     joined = store.get_historical_features(
         asked, ["user_activity:event_count", "user_activity:recent_items", "user_attributes:age"]
     ).to_df()
+    # All of them can be asked for at once.
+    observed = sets.observed_features(store)
+    assert pa.concat_tables(sets.join(store, asked, observed)).num_columns == 2 + len(observed)
     for place, row in joined.sort_values("event_timestamp").reset_index(drop=True).iterrows():
         profile = oracle(events[: int(place) + 1])["ann"]
         if profile.activity is None:
