@@ -1,0 +1,1 @@
+"""Faults against an oracle: processes killed, frozen and cut off, servers crashed, producers gone wrong."""

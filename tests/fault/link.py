@@ -20,6 +20,7 @@ class SlowLink:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slow-link", daemon=True)
 
     def __enter__(self) -> Self:
@@ -40,10 +41,9 @@ class SlowLink:
 
     async def _close(self) -> None:
         self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
     async def _accept(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         try:
@@ -51,6 +51,7 @@ class SlowLink:
         except OSError:
             to_near.close()  # nobody there: the caller sees a connection that ends, and tries again
             return
+        self._writers |= {to_near, to_far}
         try:
             async with asyncio.TaskGroup() as both_ways:
                 for source, sink in ((near, to_far), (far, to_near)):
@@ -61,6 +62,7 @@ class SlowLink:
         except* OSError:
             pass  # either end broke off: so does the other
         finally:
+            self._writers -= {to_near, to_far}
             to_near.close()
             to_far.close()
 
@@ -75,7 +77,8 @@ class SlowLink:
             due, data = await under_way.get()
             await asyncio.sleep(due - self._loop.time())
             if not data:
-                sink.write_eof()
+                if not sink.is_closing():
+                    sink.write_eof()
                 return
             sink.write(data)
             await sink.drain()

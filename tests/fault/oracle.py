@@ -8,10 +8,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp2, isclose
 
 from streaming.event import SIGNUP, VERSION, UserEvent
 from streaming.fold import Fold
+from streaming.popularity import Popularity
 from streaming.profile import UNKNOWN, Activity, Profile
+from streaming.row import COLUMNS
 from tests.shop import CATALOGUE, ITEMS
 from tests.streams import DAY, NOON, sign_up
 
@@ -107,6 +110,21 @@ def compare(found: Mapping[str, Profile], events: Sequence[UserEvent]) -> Verdic
     return verdict
 
 
+def compare_items(found: Mapping[str, Popularity], events: Sequence[UserEvent]) -> list[str]:
+    """What is wrong with the popularities `found`, by the `events` that are to count."""
+    half_life = CATALOGUE.half_life_days
+    wrong = []
+    for item, popularity in found.items():
+        times = [event.time_ms for event in events if event.item_id == item]
+        newest = max(times, default=0)
+        mass = sum(exp2((time - newest) / DAY / half_life) for time in times)
+        if (popularity.event_count, popularity.last_event_ms) != (len(times), newest):
+            wrong.append(f"item {item} counts {popularity.event_count} events of {len(times)}")
+        elif not isclose(popularity.mass(half_life), mass, rel_tol=1e-9):
+            wrong.append(f"item {item} weighs {popularity.mass(half_life)}, not {mass}")
+    return wrong
+
+
 def _miscounted(found: Activity | None, wanted: Activity | None) -> tuple[int, int]:
     """How many events of a user were lost, and how many counted too often."""
     lost = doubled = 0
@@ -137,8 +155,10 @@ def _differing(found: Profile, wanted: Profile) -> list[str]:
         differing.append("attributes")
     if found.activity is None or wanted.activity is None:
         return differing if found.activity is wanted.activity else [*differing, "activity"]
-    for name in set(Activity.__struct_fields__) - _OF_ARRIVAL:
+    for _, name, _ in COLUMNS:
         left, right = getattr(found.activity, name), getattr(wanted.activity, name)
+        if name in _OF_ARRIVAL:
+            continue
         if name in _ROUNDED:
             pairs = zip(left, right, strict=True) if name == "affinity" else [(left, right)]
             equal = all(abs(a - b) <= 1e-9 * max(1.0, abs(b)) for a, b in pairs)

@@ -1,0 +1,276 @@
+"""The stage: one topic, one store, and consumers that fold the one into the other while faults happen."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import pyarrow.parquet as pq
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from feature_repo.store import apply
+from streaming.dead_letters import read as read_dead_letters
+from streaming.errors import SinkError
+from streaming.event import UserEvent
+from streaming.item_sink import GuardedItems
+from streaming.position import origin, source
+from streaming.producer import Producer
+from streaming.sink import GuardedSink
+from tests.fault.link import SlowLink
+from tests.fault.oracle import Verdict, compare, compare_items, counting, crowd
+from tests.fault.processes import PATIENCE_S, PatienceError, Processes, Worker, await_until
+from tests.fault.servers import Kafka, Redis
+from tests.fault.traps import Trap
+from tests.fault.worker import Job
+from tests.shop import CATALOGUE, ITEMS, shop_workspace
+
+StoreKind = Literal["redis", "sqlite"]
+
+BATCH = 50
+SESSION_S = 1.5
+_PARTITIONS = 4
+USERS, EVENTS = 60, 1_200
+_MOST_RESTARTS = 30
+_MUTANT_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One fault.
+
+    Attributes:
+        name: as it is labelled in results.
+        act: lets it happen, and returns once all is folded.
+        stores: where it can.
+        distant: whether Kafka and Redis are behind round trips of 300 ms.
+        fsync: how Redis makes its log durable.
+    """
+
+    name: str
+    act: "Callable[[Stage], None]"
+    stores: tuple[StoreKind, ...] = ("redis", "sqlite")
+    distant: bool = False
+    fsync: str = "always"
+
+
+@dataclass
+class Stage:
+    """Where one scenario plays.
+
+    Attributes:
+        events: what there is to send.
+        sent: what was sent, in order.
+        poison: values that were sent and are no events.
+        recovery_s: from the end of the fault until everything was folded.
+        wrong: what a scenario itself found amiss.
+        ends: where each partition ends.
+        deaths: how consumers ended that nobody had ended, by class of error.
+    """
+
+    kafka: Kafka
+    processes: Processes
+    folder: Path
+    scenario: Scenario
+    kind: StoreKind
+    seed: int
+    mutant: str | None = None
+    assignor: Literal["eager", "cooperative"] = "eager"
+    sent: list[UserEvent] = field(default_factory=list)
+    poison: list[bytes | None] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    recovery_s: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+    deaths: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(f"{self.scenario.name} {self.kind} {self.seed}")
+        self.events = crowd(self.draw, USERS, EVENTS)
+        self.topic = f"{self.scenario.name}-{self.kind}-{self.seed}-{os.urandom(3).hex()}"
+        self.ends: dict[TopicPartition, int] = {}
+        self.add_topic(self.topic, _PARTITIONS)
+        self.workspace = shop_workspace(self.folder)
+        self.redis: Redis | None = None
+        self._link: SlowLink | None = None
+        self._over_at: float | None = None
+        self._mourned: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        address = None
+        if self.kind == "redis":
+            self.redis = Redis(self.folder / "redis", self.scenario.fsync)
+            self.redis.start()
+            address = self.redis.address
+            if self.scenario.distant:
+                self._link = SlowLink(self.redis.port, 0.3)
+                self._link.__enter__()
+                address = f"127.0.0.1:{self._link.port}"
+        store = apply(self.workspace, address)
+        self.sink, self._items = GuardedSink(store, CATALOGUE), GuardedItems(store, CATALOGUE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.await_end()
+        if self._link is not None:
+            self._link.__exit__(kind, error, trace)
+        if self.redis is not None:
+            self.redis.__exit__(kind, error, trace)
+
+    # What a scenario does
+
+    def add_topic(self, name: str, partitions: int) -> None:
+        """One more topic that is folded into the same store."""
+        self.kafka.broker.create_topic(name, partitions)
+        self.ends |= {TopicPartition(name, number): 0 for number in range(partitions)}
+
+    def produce(self, events: Iterable[UserEvent], topic: str | None = None) -> None:
+        """Send `events`, and return once the broker has them."""
+        events = list(events)
+        with Producer(self.kafka.broker, topic or self.topic) as producer:
+            producer.send(events)
+        self.sent += events
+        self.see_ends()
+
+    def see_ends(self) -> None:
+        """Find out where the topics end now."""
+        consumer = KafkaConsumer(**self.kafka.broker.options, enable_auto_commit=False)
+        self.ends = consumer.end_offsets(list(self.ends))
+        consumer.close()
+
+    def start(self, *traps: Trap, topic: str | None = None, from_log_start: bool = False) -> Worker:
+        """A consumer, with traps."""
+        distant = self.scenario.distant
+        job = Job(
+            root=str(self.workspace.root),
+            report=str(self.folder / f"{len(self.workers)}.json"),
+            bootstrap=self.kafka.distant if distant else self.kafka.bootstrap,
+            topic=topic or self.topic,
+            assignor=self.assignor,
+            batch_events=BATCH,
+            session_s=4 * SESSION_S if distant else SESSION_S,
+            mutant=self.mutant,
+            traps=traps,
+            from_log_start=from_log_start,
+        )
+        worker = self.processes.start(job)
+        self.workers.append(worker)
+        return worker
+
+    def stop(self, *workers: Worker) -> None:
+        """Ask `workers` to end, and return once they have."""
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            status, report = worker.await_end(), worker.report()
+            # One that had not begun yet simply ends.
+            self.expect(
+                status == 0 or (status == -signal.SIGTERM and report is None),
+                f"{worker} ended with {status} when asked to stop: {report}",
+            )
+
+    def mourn(self, worker: Worker) -> None:
+        """Let no supervisor start another in place of `worker`."""
+        self._mourned.append(worker)
+
+    def over(self) -> None:
+        """The fault has passed: recovery is timed from here."""
+        self._over_at = time.monotonic()
+
+    def await_folded(self, share: float) -> None:
+        """Return once `share` of what was sent is folded."""
+        await_until(
+            lambda: self._tend() or sum(self.positions().values()) >= share * sum(self.ends.values()),
+            f"{share:.0%} of the events to be folded",
+        )
+
+    def drain(self, seconds: float = PATIENCE_S) -> None:
+        """Return once everything sent is folded; consumers that end with an error are started again."""
+        # A mutant may never get there, and that is no surprise.
+        seconds = seconds if self.mutant is None else _MUTANT_PATIENCE_S
+        await_until(lambda: self._tend() or self.positions() == self.ends, "the stream to drain", seconds)
+        if self._over_at is not None:
+            self.recovery_s = max(self.recovery_s, time.monotonic() - self._over_at)
+            self._over_at = None
+
+    def expect(self, holds: bool, what: str) -> None:
+        """Note `what` as wrong unless it `holds`."""
+        if not holds:
+            self.wrong.append(what)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Where stored features go on from, by partition; empty while the store is down."""
+        sources = {source(self._origin(place.topic), place.partition): place for place in self.ends}
+        try:
+            stored = self.sink.positions(list(sources))
+        except SinkError:
+            return {}
+        return {place: stored.get(each, 0) for each, place in sources.items()}
+
+    # What is found in the end
+
+    def verdict(self) -> Verdict:
+        """Everything stored against everything sent, once all consumers have ended."""
+        self.stop(*(worker for worker in self.workers if not worker.ended.is_set()))
+        found = self.sink.read({event.user_id for event in self.sent})
+        verdict = compare(found, counting(self.sent))
+        verdict.wrong += compare_items(self._items.read(ITEMS.ids), counting(self.sent))
+        verdict.wrong += self.wrong
+        self._judge_log(verdict)
+        self._judge_dead_letters(verdict)
+        return verdict
+
+    def _judge_log(self, verdict: Verdict) -> None:
+        """Every event sent is logged at its one place; places may be logged twice, by a zombie."""
+        logged: dict[tuple[int, int], str] = {}
+        for path in (self.workspace.offline / "events").glob("*.parquet"):
+            table = pq.read_table(path, columns=["source", "offset", "event_id"])
+            for place in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+                other = logged.setdefault(place[:2], place[2])
+                if other != place[2]:
+                    verdict.wrong.append(f"the event log holds {other} and {place[2]} at {place[:2]}")
+        sent, found = sorted(event.event_id for event in self.sent), sorted(logged.values())
+        if sent != found:
+            verdict.wrong.append(f"the event log holds {len(found)} events of {len(sent)}")
+
+    def _judge_dead_letters(self, verdict: Verdict) -> None:
+        found = [letter.value for letter in read_dead_letters(self.kafka.broker, self.topic)]
+        if sorted(found, key=repr) != sorted(self.poison, key=repr):
+            verdict.wrong.append(f"{len(found)} dead letters of {len(self.poison)} poisonous messages")
+
+    # Behind the stage
+
+    @cached_property
+    def _cluster(self) -> str:
+        return self.kafka.broker.cluster_id
+
+    def _origin(self, topic: str) -> int:
+        return origin(self._cluster, topic)
+
+    def _tend(self) -> bool:
+        """Start again what ended with an error, as a supervisor does; never true."""
+        for worker in self.workers:
+            if worker.ended.is_set() and (worker.status or 0) > 0 and worker not in self._mourned:
+                self._mourned.append(worker)
+                report = worker.report()
+                if report is None:
+                    log = Path(worker.job.report).with_suffix(".log").read_text("utf-8")
+                    raise PatienceError(f"{worker} did not start: {log[-2000:]}")
+                self.deaths.append(str(report.error))
+                if len(self.deaths) > _MOST_RESTARTS:
+                    raise PatienceError(f"consumers keep ending: {self.deaths}")
+                self.start()
+        return False
+
+    def admin(self) -> KafkaAdminClient:
+        """For what only an operator does."""
+        return KafkaAdminClient(**self.kafka.broker.options)
