@@ -10,7 +10,10 @@ from typing import Any
 
 import hiredis
 from redis import ConnectionPool
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ClusterDownError, NoScriptError, ResponseError, TryAgainError
+
+from streaming.stores.script import Script
+from streaming.stores.servers import by_server
 
 Command = tuple[bytes, ...]
 
@@ -19,9 +22,53 @@ _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignm
 # Commands a packet: the server works on one while the next is packed. Replies wait in the server's
 # own memory, so that it never stops reading because we have not read yet.
 _PACKET = 256
+_REDIRECTS = (AskError, TryAgainError, ClusterDownError)  # a MovedError is an AskError
 
 
-def exchange(batches: Sequence[tuple[ConnectionPool, Sequence[Command]]]) -> list[list[Any]]:
+def send(
+    client: Any, keys: Sequence[bytes], commands: Sequence[Command], script: Script | None = None
+) -> list[Any]:
+    """The reply to each command; none is sent again that may have been carried out.
+
+    Args:
+        keys: the key of each command, by which it finds its server.
+        script: what the commands call by digest, if they do.
+
+    Raises:
+        redis.RedisError: a server is gone, or refuses; some commands may have been carried out.
+    """
+    replies = _scatter(client, keys, commands)
+    failed = [index for index, reply in enumerate(replies) if isinstance(reply, ResponseError)]
+    if failed and script is not None:
+        # Run from its text, a script is known by its digest from then on.
+        commands = [(b"EVAL", script.text, *command[2:]) for command in commands]
+        unknown = [index for index in failed if isinstance(replies[index], NoScriptError)]
+        repeated = _scatter(
+            client, [keys[index] for index in unknown], [commands[index] for index in unknown]
+        )
+        for index, reply in zip(unknown, repeated, strict=True):
+            replies[index] = reply
+    for index in failed:
+        if isinstance(replies[index], _REDIRECTS):
+            # The slot is moving or has moved: the client knows how to follow, and learns from it.
+            replies[index] = client.execute_command(*commands[index])
+        elif isinstance(replies[index], ResponseError):
+            raise replies[index]
+    return replies
+
+
+def _scatter(client: Any, keys: Sequence[bytes], commands: Sequence[Command]) -> list[Any]:
+    """The reply to each command, errors among them, from whichever servers hold their keys."""
+    servers = by_server(client, keys)
+    answers = _exchange([(pool, [commands[index] for index in indices]) for pool, indices in servers])
+    replies: list[Any] = [None] * len(commands)
+    for (_, indices), answer in zip(servers, answers, strict=True):
+        for index, reply in zip(indices, answer, strict=True):
+            replies[index] = reply
+    return replies
+
+
+def _exchange(batches: Sequence[tuple[ConnectionPool, Sequence[Command]]]) -> list[list[Any]]:
     """Send each batch to its server, all before the first reply is read; nothing is sent twice.
 
     Returns:

@@ -11,29 +11,20 @@ from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
 from google.protobuf.timestamp_pb2 import Timestamp
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    ConnectionError,
-    NoScriptError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-    TryAgainError,
-)
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError, ResponseError, TimeoutError
+from redis.retry import Retry
 
-from streaming.stores.pipeline import Command, exchange
+from streaming.stores.pipeline import Command, send
 from streaming.stores.port import GUARD_FEATURES, Move, Write
 from streaming.stores.script import MOVE, Script, row_script
-from streaming.stores.servers import by_server, is_cluster, position_keys
+from streaming.stores.servers import is_cluster, position_keys
 
 # Replies to a chunk of reads wait in the server's memory until they are taken.
 _READ_CHUNK = 1_000
 _TIMEOUT_S = 10.0
 _EVERYSEC_S = 3.0
 _BY_THE_SYSTEM_S = 60.0
-_REDIRECTS = (AskError, TryAgainError, ClusterDownError)
 
 
 class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -173,6 +164,18 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         nodes, settings = RedisOnlineStore._parse_connection_string(connection_string)
         return nodes, {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, **settings}
 
+    def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
+        """Feast's client, except that a server that is gone is an error at once.
+
+        The client's own way is to try for many seconds, in which a stream could not be stopped and a
+        request not be answered otherwise; who calls knows better how long it can wait.
+        """
+        opened = self._client is None
+        client: Any = super()._get_client(online_store_config)
+        if opened and not is_cluster(client):
+            client.set_retry(Retry(NoBackoff(), 1))
+        return client
+
     def _fields(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> list[bytes]:
         """The hash's fields: the row's timestamp, then its features."""
         name = _versioned_fv_name(view, config)
@@ -194,55 +197,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         commands: Sequence[Command],
         script: Script | None = None,
     ) -> list[Any]:
-        """The reply to each command, none of which was sent again unless it was not carried out.
-
-        Args:
-            keys: the key of each command.
-            script: what the commands call by digest, if they do.
-
-        Raises:
-            redis.RedisError: the server is gone, or it refuses; some commands may have been carried out.
-        """
-        replies = self._exchange(config, keys, commands)
-        failed = [index for index, reply in enumerate(replies) if isinstance(reply, ResponseError)]
-        if not failed:
-            return replies
-        if script is not None:
-            # Run from its text, a script is known by its digest from then on.
-            commands = [(b"EVAL", script.text, *command[2:]) for command in commands]
-            unknown = [index for index in failed if isinstance(replies[index], NoScriptError)]
-            repeated = self._exchange(
-                config, [keys[index] for index in unknown], [commands[index] for index in unknown]
-            )
-            for index, reply in zip(unknown, repeated, strict=True):
-                replies[index] = reply
-        for index in failed:
-            reply = replies[index]
-            if isinstance(reply, _REDIRECTS):
-                # The slot is moving or has moved: the client knows how to follow, and learns from it.
-                replies[index] = self._get_client(config.online_store).execute_command(*commands[index])
-            elif isinstance(reply, ResponseError):
-                raise reply
-        return replies
-
-    def _exchange(
-        self, config: RepoConfig, keys: Sequence[bytes], commands: Sequence[Command]
-    ) -> list[Any]:
-        """The reply to each command, errors among them, from whichever servers hold their keys."""
         client = self._get_client(config.online_store)
-        servers = by_server(client, keys)
-        batches = [(pool, [commands[index] for index in indices]) for pool, indices in servers]
         try:
-            answers = exchange(batches)
+            return send(client, keys, commands, script)
         except (ConnectionError, TimeoutError):
             if is_cluster(client):
                 self._client = None  # the next call asks anew who holds what
             raise
-        replies: list[Any] = [None] * len(commands)
-        for (_, indices), answer in zip(servers, answers, strict=True):
-            for index, reply in zip(indices, answer, strict=True):
-                replies[index] = reply
-        return replies
 
     def _forget_positions(self, config: RepoConfig) -> None:
         keys = position_keys(self._get_client(config.online_store), config.project)
