@@ -53,7 +53,7 @@ def backfill(
         )
     run = _Run(settings, into, redis, console)
     whole = run.fold_topics(address_file, since) if from_kafka else run.fold_log()
-    console.print(f"the history is folded into [bold]{into}[/]; to use it: KINDLING_VAR={into}")
+    console.print(f"the history is folded into {into}; to use it: KINDLING_VAR={into}", soft_wrap=True)
     if not compare:
         return
     found = run.compare(whole)

@@ -25,7 +25,8 @@ class Bar(NamedTuple):
 @contextmanager
 def bar(console: Console, what: str) -> Iterator[Bar]:
     """Show a bar, titled `what`, meanwhile."""
-    with Progress(*COLUMNS, console=console, transient=True) as progress:
+    shown = console.is_terminal  # elsewhere nothing would be left of it but an empty line
+    with Progress(*COLUMNS, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(what, total=None)
         yield Bar(
             lambda total: progress.update(task, total=total),
