@@ -51,7 +51,8 @@ def send(
     for index in failed:
         if isinstance(replies[index], _REDIRECTS):
             # The slot is moving or has moved: the client knows how to follow, and learns from it.
-            replies[index] = client.execute_command(*commands[index])
+            name, *arguments = commands[index]
+            replies[index] = client.execute_command(name.decode(), *arguments)
         elif isinstance(replies[index], ResponseError):
             raise replies[index]
     return replies
