@@ -22,18 +22,14 @@ def unpack_doubles(body: bytes) -> tuple[float, ...]:
     return unpack(f"<{len(body) // DOUBLE_BYTES}d", body)
 
 
+# Two bytes of a varint, of 14 bits, to be followed by others; and the last two of a time.
+PAIRS = tuple(bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80)) for bits in range(1 << 14))
+_LAST_PAIRS = tuple(bytes((bits & 0x7F | 0x80, bits >> 7)) for bits in range(1 << 14))
+
+
 def pack_time(time_ms: int) -> bytes:
     """A time in [0, 2^42) milliseconds, as a varint of six bytes."""
-    return bytes(
-        (
-            time_ms & 0x7F | 0x80,
-            time_ms >> 7 & 0x7F | 0x80,
-            time_ms >> 14 & 0x7F | 0x80,
-            time_ms >> 21 & 0x7F | 0x80,
-            time_ms >> 28 & 0x7F | 0x80,
-            time_ms >> 35,
-        )
-    )
+    return PAIRS[time_ms & 0x3FFF] + PAIRS[time_ms >> 14 & 0x3FFF] + _LAST_PAIRS[time_ms >> 28]
 
 
 def unpack_time(body: bytes, at: int = 0) -> int:

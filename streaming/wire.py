@@ -4,12 +4,11 @@ The layout is protobuf's wire format (https://protobuf.dev/programming-guides/en
 field of the `oneof`, then a number, or a length and that many bytes. Reading is left to protobuf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from struct import Struct
 
-from feast.protos.feast.types.Value_pb2 import Int64List
-
-from streaming.packed import pack_time
+from streaming.packed import PAIRS, pack_time
 
 NULL = b""
 
@@ -18,34 +17,60 @@ _BYTES, _STRING, _INT64, _DOUBLE = b"\x0a", b"\x12", b"\x20", b"\x29"
 _STRING_LIST, _INT64_LIST, _DOUBLE_LIST = b"\x62", b"\x72", b"\x7a"
 _ELEMENT = b"\x0a"  # field 1 of each list message
 _64_BITS = (1 << 64) - 1
+_RECURRING = 1 << 16
 
 _double = Struct("<d").pack
 
 
 def _varint(number: int) -> bytes:
     number &= _64_BITS
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
+    groups = b""
+    while number > 0x3FFF:
+        groups += PAIRS[number & 0x3FFF]
+        number >>= 14
+    if number > 0x7F:
+        return groups + bytes((number & 0x7F | 0x80, number >> 7))
+    return groups + bytes((number,))
 
 
-_SHORT = tuple(_varint(number) for number in range(1 << 12))
+class _Recurring(dict[int, bytes]):
+    """Small or recurring numbers, each encoded once."""
+
+    def __init__(self, encode: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= _RECURRING:
+            self.clear()
+        body = self[number] = self._encode(number)
+        return body
 
 
-def _count(number: int) -> bytes:
-    return _SHORT[number] if 0 <= number < len(_SHORT) else _varint(number)
+_VARINTS = _Recurring(_varint)
 
 
-def _framed(tag: bytes, body: bytes) -> bytes:
-    return tag + _count(len(body)) + body
+def _framing(tag: bytes, size: int) -> bytes:
+    """What comes before a body of `size` bytes."""
+    return tag + _varint(size)
+
+
+def _list_framing(tag: bytes, size: int) -> bytes:
+    """What comes before a packed list of `size` bytes."""
+    element = _framing(_ELEMENT, size)
+    return _framing(tag, len(element) + size) + element
+
+
+# By the body's length: vectors of one width are framed alike.
+_OCTETS = _Recurring(partial(_framing, _BYTES))
+_STRINGS = _Recurring(partial(_framing, _STRING_LIST))
+_DOUBLES = _Recurring(partial(_list_framing, _DOUBLE_LIST))
+_INT64S = _Recurring(partial(_list_framing, _INT64_LIST))
 
 
 def int64(number: int) -> bytes:
     """A `Value` of `int64_val`."""
-    return _INT64 + _count(number)
+    return _INT64 + _VARINTS[number]
 
 
 def double(number: float) -> bytes:
@@ -55,40 +80,38 @@ def double(number: float) -> bytes:
 
 def string(text: str) -> bytes:
     """A `Value` of `string_val`."""
-    return _framed(_STRING, text.encode())
+    body = text.encode()
+    return _framing(_STRING, len(body)) + body
 
 
 def octets(body: bytes) -> bytes:
     """A `Value` of `bytes_val`."""
-    return _framed(_BYTES, body)
+    return _OCTETS[len(body)] + body
 
 
 def int64s(numbers: Sequence[int]) -> bytes:
     """A `Value` of `int64_list_val`."""
     if not numbers:
         return _INT64_LIST + b"\0"
-    if len(numbers) == 1:
-        body = _count(numbers[0])
-    elif min(numbers) >= 0 and max(numbers) < 0x80:
-        body = bytes(numbers)
-    else:
-        return _framed(_INT64_LIST, Int64List(val=numbers).SerializeToString())
-    return _framed(_INT64_LIST, _framed(_ELEMENT, body))
+    # One alone is a position, which never recurs.
+    body = _varint(numbers[0]) if len(numbers) == 1 else b"".join(map(_VARINTS.__getitem__, numbers))
+    return _INT64S[len(body)] + body
 
 
 def times(body: bytes) -> bytes:
     """A `Value` of `int64_list_val`, of packed times."""
-    return _framed(_INT64_LIST, _framed(_ELEMENT, body)) if body else _INT64_LIST + b"\0"
+    return _INT64S[len(body)] + body if body else _INT64_LIST + b"\0"
 
 
 def doubles(body: bytes) -> bytes:
     """A `Value` of `double_list_val`, of packed doubles."""
-    return _framed(_DOUBLE_LIST, _framed(_ELEMENT, body)) if body else _DOUBLE_LIST + b"\0"
+    return _DOUBLES[len(body)] + body if body else _DOUBLE_LIST + b"\0"
 
 
 def strings(elements: Sequence[bytes]) -> bytes:
     """A `Value` of `string_list_val`, of packed texts."""
-    return _framed(_STRING_LIST, b"".join(elements))
+    body = b"".join(elements)
+    return _STRINGS[len(body)] + body
 
 
 def time(time_ms: int) -> bytes:
