@@ -43,27 +43,33 @@ def expired(stage: Stage) -> None:
 
 
 def cutover(stage: Stage) -> None:
-    """Scenario: from 4 partitions to 8, while producers switch one by one and send some events to both."""
+    """Scenario: from 4 partitions to 8, while producers switch one by one and send some events to both.
+
+    A consumer of the new topic freezes over events that one of the old topic folds meanwhile.
+    """
     old, new = stage.topic, f"{stage.topic}-8"
     third = len(stage.events) // 3
     stage.produce(stage.events[:third])
     stage.start(Trap("after-write", 3)).await_end()
-    stage.start()
     prepare(stage.kafka.broker, old, new, 8)
     stage.add_topic(new, 8)
-    stage.start(topic=new)
     # Whose producer switches first, and what it had sent before without hearing that it arrived.
     early = {event.user_id for event in stage.draw.sample(stage.events, 40)}
     middle = stage.events[third : 2 * third]
     again = [event for event in stage.events[third - 40 : third] if event.user_id in early]
     stage.produce([*again, *(event for event in middle if event.user_id in early)], new)
+    sleeper = stage.start(Trap("before-write", 1, "stop", view="user_activity"), topic=new)
+    sleeper.await_stopped()
+    first = stage.start()
     stage.produce([event for event in middle if event.user_id not in early], old)
+    stage.drain(topic=old)
+    sleeper.resume()
     stage.produce(stage.events[2 * third :], new)
     stage.over()
     done = complete(stage.workspace, stage.kafka.broker, stage.sink.positions, old, new, quiet_s=1.0)
     ends = sum(end for place, end in stage.ends.items() if place.topic == old)
     stage.expect(sum(done.ends.values()) == ends, f"{old} was cut over before its end")
-    stage.stop(stage.workers[1])
+    stage.stop(first)
     stage.drain()
 
 

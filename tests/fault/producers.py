@@ -42,9 +42,8 @@ def disorder(stage: Stage) -> None:
 def poison(stage: Stage) -> None:
     """Scenario: poison at a batch's start, middle and end, while the dead-letter topic takes none."""
     admin, letters = stage.admin(), topic_of(stage.topic)
-    # One broker alone never has the two replicas in sync that the topic now asks for.
     admin.create_topics({letters: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-    admin.alter_configs([_in_sync(letters, 2)])
+    admin.alter_configs([_taking(letters, 1)])
     _send_with_poison(stage, stage.events)
     before = stage.start(Trap("before-dead-letters", 1, "stop"))
     before.await_stopped()
@@ -53,7 +52,7 @@ def poison(stage: Stage) -> None:
         await_until(lambda: _passed(stage), "a position beyond poison", _HOLD_S)
         stage.expect(False, "a position passed poison that the dead-letter topic did not take")
     except PatienceError:
-        admin.alter_configs([_in_sync(letters, 1)])
+        admin.alter_configs([_taking(letters, 1 << 20)])
     admin.close()
     stage.over()
     stage.drain()
@@ -64,8 +63,9 @@ def _passed(stage: Stage) -> bool:
     return any(position > 0 for position in stage.positions().values())
 
 
-def _in_sync(topic: str, replicas: int) -> ConfigResource:
-    return ConfigResource(ConfigResourceType.TOPIC, topic, configs={"min.insync.replicas": str(replicas)})
+def _taking(topic: str, size: int) -> ConfigResource:
+    """That `topic` takes messages of up to `size` bytes: none, where it is 1."""
+    return ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(size)})
 
 
 def _send_with_poison(stage: Stage, events: Iterable[UserEvent]) -> None:

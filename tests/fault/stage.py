@@ -188,16 +188,23 @@ class Stage:
 
     def await_folded(self, share: float) -> None:
         """Return once `share` of what was sent is folded."""
-        await_until(
-            lambda: self._tend() or sum(self.positions().values()) >= share * sum(self.ends.values()),
-            f"{share:.0%} of the events to be folded",
-        )
 
-    def drain(self, seconds: float = PATIENCE_S) -> None:
-        """Return once everything sent is folded; consumers that end with an error are started again."""
+        def folded() -> bool:
+            self._tend()
+            return sum(self.positions().values()) >= share * sum(self.ends.values())
+
+        await_until(folded, f"{share:.0%} of the events to be folded")
+
+    def drain(self, seconds: float = PATIENCE_S, topic: str | None = None) -> None:
+        """Return once all of the topics, or of one, is folded; a consumer that fails is started again."""
+        ends = {place: end for place, end in self.ends.items() if topic in (None, place.topic)}
+
+        def drained() -> bool:
+            self._tend()
+            return ends.items() <= self.positions().items()
+
         # A mutant may never get there, and that is no surprise.
-        seconds = seconds if self.mutant is None else _MUTANT_PATIENCE_S
-        await_until(lambda: self._tend() or self.positions() == self.ends, "the stream to drain", seconds)
+        await_until(drained, "the stream to drain", _MUTANT_PATIENCE_S if self.mutant else seconds)
         if self._over_at is not None:
             self.recovery_s = max(self.recovery_s, time.monotonic() - self._over_at)
             self._over_at = None
@@ -256,8 +263,8 @@ class Stage:
     def _origin(self, topic: str) -> int:
         return origin(self._cluster, topic)
 
-    def _tend(self) -> bool:
-        """Start again what ended with an error, as a supervisor does; never true."""
+    def _tend(self) -> None:
+        """Start again what ended with an error, as a supervisor does."""
         for worker in self.workers:
             if worker.ended.is_set() and (worker.status or 0) > 0 and worker not in self._mourned:
                 self._mourned.append(worker)
@@ -268,8 +275,7 @@ class Stage:
                 self.deaths.append(str(report.error))
                 if len(self.deaths) > _MOST_RESTARTS:
                     raise PatienceError(f"consumers keep ending: {self.deaths}")
-                self.start()
-        return False
+                self.start(topic=worker.job.topic, from_log_start=worker.job.from_log_start)
 
     def admin(self) -> KafkaAdminClient:
         """For what only an operator does."""
