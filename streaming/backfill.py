@@ -19,10 +19,12 @@ from streaming.broker.port import Broker
 from streaming.consumer import Consumer
 from streaming.counters import Counters
 from streaming.errors import BrokerError, StreamingError
+from streaming.item_sink import GuardedItems
+from streaming.items import ItemSide
 from streaming.parts import parts_in
 from streaming.position import origin, source
 from streaming.replay import Replay, Replayed
-from streaming.sink import FeatureSink, GuardedSink
+from streaming.sink import GuardedSink
 from streaming.stores.port import Move
 
 MARKER = "backfill.json"
@@ -70,13 +72,14 @@ def fold_log(
     live: Workspace,
     catalogue: Catalogue,
     items: Items,
-    sink: FeatureSink,
+    store: FeatureStore,
     begin: Callable[[int], object] = lambda _: None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Replayed:
-    """Fold the event log of `live` into `sink`, from where that stands."""
+    """Fold the event log of `live` into `store`, users and items, from where that stands."""
     with hold(live, alone=False):
-        replay = Replay(live, catalogue, items, sink)
+        item_side = ItemSide(GuardedItems(store, catalogue), catalogue, 0)
+        replay = Replay(live, catalogue, items, GuardedSink(store, catalogue), item_side)
         begin(replay.pending())
         return replay.run(progress=progress)
 
@@ -112,6 +115,7 @@ def fold_topic(
         if start and source(tag, number) not in stands
     }
     sink.move(moves)
+    GuardedItems(store, catalogue).move(moves)
     whole = not any(starts.values())
     left = sum(ends[n] - max(starts[n], stands.get(source(tag, n), 0)) for n in starts)
     begin(max(0, left))

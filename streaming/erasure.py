@@ -30,7 +30,7 @@ AUGMENTED_VIEW = "user_augmented"
 
 # Beyond every source that a topic can be; its offset is the moment of the erasure. A row's guard is its
 # position, so a consumer that holds an erased row, even one of the very last event, has another guard.
-MARK = 1 << 48
+MARK = 1 << 49
 _ATTEMPTS = 20
 
 

@@ -10,10 +10,10 @@ duplicate or of a late one is therefore stored before its user's row can pass it
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from feature_repo.catalogue import Catalogue
-from streaming.batch import Batch
+from streaming.batch import Batch, Placed
 from streaming.errors import RewoundError, SinkError
 from streaming.fold import Outcome
 from streaming.item_sink import ItemChange, ItemSink
@@ -82,9 +82,20 @@ class ItemSide:
         Raises:
             SinkError, RewoundError: as of `flush`; some batches are stored, in part or whole, at once.
         """
+        following = {source(self._origin, number): last + 1 for number, (_, last) in batch.spans.items()}
+        self.take(batch.events, batch.outcomes, following)
+
+    def take(
+        self, events: Sequence[Placed], outcomes: Sequence[Outcome], following: Mapping[int, int]
+    ) -> None:
+        """`add` these events, whatever their topics.
+
+        Args:
+            following: by source, the offset to go on from after them.
+        """
         uses, gathered, uncounted = self._uses, 0, set()
         folded, replayed = Outcome.FOLD, Outcome.REPLAYED
-        for ((tag, offset), event), outcome in zip(batch.events, batch.outcomes, strict=True):
+        for ((tag, offset), event), outcome in zip(events, outcomes, strict=True):
             item = event.item_id
             if item is None:
                 continue
@@ -95,8 +106,7 @@ class ItemSide:
                 uses[item].append((tag, offset, None))
                 uncounted.add(item)
         self._pending += gathered
-        for partition, (_, last) in batch.spans.items():
-            self._following[source(self._origin, partition)] = last + 1
+        self._following.update(following)
         if self._pending > _MOST_PENDING:
             self.flush()
         elif uncounted:

@@ -13,8 +13,10 @@ from feature_repo.catalogue import Catalogue, Items
 from feature_repo.event_log import folder
 from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
+from streaming.batch import Placed
 from streaming.event import SIGNUP, VERSION, Declared, UserEvent
 from streaming.fold import Fold, Outcome
+from streaming.items import ItemSide
 from streaming.offline_log import EVENT_SCHEMA
 from streaming.parts import Part, parts_in
 from streaming.position import Position
@@ -76,9 +78,21 @@ class Replayed:
 
 
 class Replay:
-    """Folds a workspace's event log into `sink`, going on from the sink's own positions."""
+    """Folds a workspace's event log into `sink`, going on from the sink's own positions.
 
-    def __init__(self, workspace: Workspace, catalogue: Catalogue, items: Items, sink: FeatureSink) -> None:
+    Args:
+        item_side: counts the same events by item, if given, whatever topic they are of.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        catalogue: Catalogue,
+        items: Items,
+        sink: FeatureSink,
+        item_side: ItemSide | None = None,
+    ) -> None:
+        self._item_side = item_side
         self._workspace = workspace
         self._fold = Fold(catalogue, items)
         self._types, self._items = catalogue.event_types, items.index
@@ -106,14 +120,19 @@ class Replay:
             SinkError: the store cannot be read or written.
         """
         replayed, tombstones = Replayed(), Tombstones(self._workspace)
-        # Sources in order of time: a user who moved from one to another is folded in order.
-        for parts, following in sorted(self._sources(), key=lambda each: _begins(each[0][0])):
+        sources = self._sources()
+        if self._item_side is not None:
+            self._item_side.open([parts[0].source for parts, _ in sources])
+        # In order of time: a user who moved from one to another is folded in order.
+        for parts, following in sorted(sources, key=lambda each: _begins(each[0][0])):
             floor = following or -1
             for chunk in chunks(parts, following, tombstones):
                 self._fold_chunk(chunk, keep, replayed)
                 self._sink.move({chunk.part.source: Move(floor, chunk.last + 1)})
                 floor = chunk.last + 1
                 progress(chunk.last + 1 - chunk.first)
+        if self._item_side is not None:
+            self._item_side.flush()
         return replayed
 
     def _sources(self) -> list[tuple[list[Part], int]]:
@@ -121,7 +140,13 @@ class Replay:
         logged = [
             list(parts) for _, parts in groupby(parts_in(folder(self._workspace)), key=lambda p: p.source)
         ]
-        positions = self._sink.positions([parts[0].source for parts in logged])
+        sources = [parts[0].source for parts in logged]
+        positions = self._sink.positions(sources)
+        if self._item_side is not None:
+            items = self._item_side.positions(sources)
+            positions = {
+                each: min(positions[each], items[each]) for each in positions.keys() & items.keys()
+            }
         fresh = []
         for parts in logged:
             following = positions.get(parts[0].source, 0)
@@ -136,15 +161,22 @@ class Replay:
         replayed.unknown += len(chunk.events) - len(events)
         users = {event.user_id for _, event in events}
         source, count = chunk.part.source, 0
+        placed = [Placed(Position(source, offset), event) for offset, event in events]
+        outcomes: list[Outcome] = []
         while users:
             before = self._sink.read(users)
             after, folded = dict(before), []
-            for offset, event in events:
-                profile, at = after.get(event.user_id), Position(source, offset)
-                if profile is not None and self._fold.judge(profile, event, at) is Outcome.FOLD:
+            for at, event in placed:
+                profile = after.get(event.user_id)
+                if profile is None:
+                    continue
+                outcomes.append(self._fold.judge(profile, event, at))
+                if outcomes[-1] is Outcome.FOLD:
                     after[event.user_id] = self._fold(profile, event, at)
-                    folded.append(Folded(offset, event, profile, after[event.user_id]))
+                    folded.append(Folded(at.offset, event, profile, after[event.user_id]))
             keep(chunk, folded)
+            if self._item_side is not None:
+                self._item_side.take(placed, outcomes[: len(placed)], {source: chunk.last + 1})
             changed = {each.event.user_id for each in folded}
             # Whose row somebody else has written meanwhile is read, and folded, again.
             users = self._sink.write({user: Change(before[user], after[user]) for user in changed})

@@ -90,7 +90,7 @@ class _Run:
         """From the live event log, all of it; True."""
         with bar(self._console, "folding the event log") as shown:
             replayed = self._steps.fold_log(
-                self._live, self._catalogue, self._items, self._sink, shown.begin, shown.advance
+                self._live, self._catalogue, self._items, self._store, shown.begin, shown.advance
             )
         self._console.print(str(replayed), highlight=False)
         return True

@@ -18,6 +18,7 @@ from streaming.broker.embedded import EmbeddedBroker
 from streaming.broker.port import Broker
 from streaming.comparison import compare, differ
 from streaming.consumer import Consumer
+from streaming.item_sink import GuardedItems
 from streaming.position import origin, source
 from streaming.producer import Producer
 from streaming.profile import UNKNOWN, Profile
@@ -65,15 +66,35 @@ def nothing() -> None:
 
 def test_the_log_folded_again_equals_the_live_features(live: Workspace, tmp_path: Path) -> None:
     fresh = Workspace(tmp_path)
-    again = GuardedSink(prepare(live, fresh), CATALOGUE)
-    replayed = fold_log(live, CATALOGUE, ITEMS, again)
+    store = prepare(live, fresh)
+    again = GuardedSink(store, CATALOGUE)
+    replayed = fold_log(live, CATALOGUE, ITEMS, store)
     assert (replayed.folded, replayed.skipped) == (len(EVENTS) - 15, 15)
     found = compare([live], sink(live), again, nothing)
     assert (found.users, found.partial, found.differences) == (len(USERS), 0, [])
     for user, profile in again.read(USERS).items():
         assert_same(profile, ORACLE[user])
     # Once more there is nothing to fold, and a consumer would go on from there.
-    assert fold_log(live, CATALOGUE, ITEMS, GuardedSink(prepare(live, fresh), CATALOGUE)).folded == 0
+    assert fold_log(live, CATALOGUE, ITEMS, prepare(live, fresh)).folded == 0
+
+
+def test_items_are_counted_again_as_well(live: Workspace, broker: Broker, tmp_path: Path) -> None:
+    counted = GuardedItems(apply(live), CATALOGUE).read(ITEMS.ids)
+    assert sum(item.event_count for item in counted.values()) == sum(
+        event.item_id is not None for event in EVENTS[:-15]
+    )
+    for kind in ("log", "topic"):
+        fresh = Workspace(tmp_path / kind)
+        store = prepare(live, fresh)
+        if kind == "log":
+            fold_log(live, CATALOGUE, ITEMS, store)
+        else:
+            fold_topic(broker, "events", fresh, store, CATALOGUE, ITEMS)
+        again = GuardedItems(store, CATALOGUE).read(ITEMS.ids)
+        for item in ITEMS.ids:
+            assert again[item].event_count == counted[item].event_count
+            masses = [each[item].mass(CATALOGUE.half_life_days) for each in (again, counted)]
+            assert masses[0] == pytest.approx(masses[1])
 
 
 def test_the_topic_folded_again_equals_the_live_features(
@@ -102,8 +123,9 @@ def test_from_a_time_on_users_with_a_longer_history_are_not_compared(
 
 
 def test_every_kind_of_difference_is_found(live: Workspace, tmp_path: Path) -> None:
-    again = GuardedSink(prepare(live, Workspace(tmp_path)), CATALOGUE)
-    fold_log(live, CATALOGUE, ITEMS, again)
+    store = prepare(live, Workspace(tmp_path))
+    fold_log(live, CATALOGUE, ITEMS, store)
+    again = GuardedSink(store, CATALOGUE)
     user = next(user for user, profile in ORACLE.items() if profile.activity and profile.attributes)
     before = again.read([user])[user]
     assert before.activity is not None
@@ -144,9 +166,10 @@ def test_floats_may_differ_by_their_rounding_alone() -> None:
 
 
 def test_who_moves_on_while_being_compared_is_looked_at_again(live: Workspace, tmp_path: Path) -> None:
-    again = GuardedSink(prepare(live, Workspace(tmp_path)), CATALOGUE)
+    store = prepare(live, Workspace(tmp_path))
+    again = GuardedSink(store, CATALOGUE)
     # As if all of it had come after the backfill.
-    found = compare([live], sink(live), again, lambda: fold_log(live, CATALOGUE, ITEMS, again))
+    found = compare([live], sink(live), again, lambda: fold_log(live, CATALOGUE, ITEMS, store))
     assert found.differences == []
 
 
@@ -161,7 +184,7 @@ def test_an_erased_user_is_not_folded_again(live: Workspace, broker: Broker, tmp
         store = prepare(erased, fresh)
         again = GuardedSink(store, CATALOGUE)
         if kind == "log":
-            fold_log(erased, CATALOGUE, ITEMS, again)
+            fold_log(erased, CATALOGUE, ITEMS, store)
         else:
             fold_topic(broker, "events", fresh, store, CATALOGUE, ITEMS)
         found = again.read(USERS)
@@ -173,8 +196,9 @@ def test_an_erased_user_is_not_folded_again(live: Workspace, broker: Broker, tmp
 def test_into_redis_beside_a_live_redis(live: Workspace, tmp_path: Path) -> None:
     with running_redis() as address:
         fresh = Workspace(tmp_path / "fresh")
-        again = GuardedSink(prepare(live, fresh, f"{address},db=1"), CATALOGUE)
-        fold_log(live, CATALOGUE, ITEMS, again)
+        store = prepare(live, fresh, f"{address},db=1")
+        fold_log(live, CATALOGUE, ITEMS, store)
+        again = GuardedSink(store, CATALOGUE)
         assert compare([live], sink(live), again, nothing).differences == []
         with pytest.raises(BackfillError, match="--redis holds folded features already"):
             prepare(live, Workspace(tmp_path / "other"), f"{address},db=1")
