@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Literal
+from weakref import finalize
 
 from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
@@ -145,6 +146,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             # loses nothing to a killed process and syncs far less.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            finalize(self, connection.close)
         return connection
 
     def _write(
@@ -184,6 +186,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         with self._lock:
             if self._guarded is None:
                 self._guarded = _connect(self._get_db_path(config))
+                finalize(self, self._guarded.close)
             self._guarded.execute(f"BEGIN {kind}")
             with self._guarded:
                 yield self._guarded
