@@ -115,6 +115,7 @@ class Assignment(ConsumerRebalanceListener):
         """
         held = [TopicPartition(self._topic, number) for number in sorted(self._held)]
         sources = [source(self._origin, tp.partition) for tp in held]
+        self._sink.begin()
         stands, items = self._sink.positions(sources), self._item_side.open(sources)
         try:
             begins = self._kafka.beginning_offsets(held, timeout_ms=_ANSWER_MS)
@@ -170,7 +171,9 @@ class Assignment(ConsumerRebalanceListener):
                 for number, offset in following.items()
             }
         )
-        self._stored.update(following)
+        for number, offset in following.items():
+            # What is read again for the item side does not take users back.
+            self._stored[number] = max(offset, self._stored[number])
 
     def unrecorded(self) -> dict[int, int]:
         """Where records ended and only marks of transactions followed, by partition.

@@ -50,6 +50,13 @@ class ItemSink(Protocol):
             SinkError: the store cannot be read.
         """
 
+    def begin(self) -> None:
+        """Here a batch begins: `move` is to find out if the store restarts from here on.
+
+        Raises:
+            SinkError: the store cannot be read.
+        """
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """Advance positions, after everything before them is written.
 
@@ -85,6 +92,9 @@ class MemoryItems:
         """See `ItemSink.positions`."""
         return {source: self._positions[source] for source in sources if source in self._positions}
 
+    def begin(self) -> None:
+        """See `ItemSink.begin`: memory that restarts is gone as a whole."""
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """See `ItemSink.move`."""
         behind = {}
@@ -119,6 +129,7 @@ class GuardedItems:
             )
             raise LayoutError(f"{self._place}: {lacking}; run `kindling apply` to bring it up to date")
         self._online: GuardedStore = online
+        self._epoch = b""
 
     def read(self, items: Collection[str]) -> dict[str, Popularity]:
         """See `ItemSink.read`."""
@@ -155,10 +166,14 @@ class GuardedItems:
         found = self._call("read from", self._online.read_positions, self._config, tagged)
         return {source ^ _ITEM_SIDE: following for source, following in found.items()}
 
+    def begin(self) -> None:
+        """See `ItemSink.begin`."""
+        self._epoch = self._call("read from", self._online.epoch, self._config)
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """See `ItemSink.move`."""
         tagged = {source | _ITEM_SIDE: move for source, move in moves.items()}
-        behind = self._call("write to", self._online.move_positions, self._config, tagged)
+        behind = self._call("write to", self._online.move_positions, self._config, tagged, self._epoch)
         if behind:
             raise RewoundError({source ^ _ITEM_SIDE: stands for source, stands in behind.items()})
 

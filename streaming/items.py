@@ -121,6 +121,7 @@ class ItemSide:
         """
         if not self._following:
             return
+        self._sink.begin()
         self._store(list(self._uses))
         self._sink.move(
             {each: Move(self._floors.get(each, -1), to) for each, to in self._following.items()}

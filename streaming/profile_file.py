@@ -74,6 +74,9 @@ class ProfileFile:
             known = dict(self._connection.execute("SELECT source, following FROM positions").fetchall())
         return {source: known[source] for source in sources if source in known}
 
+    def begin(self) -> None:
+        """See `FeatureSink.begin`: a transaction that was confirmed stays."""
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """See `FeatureSink.move`."""
         stands = self.positions(moves)

@@ -55,6 +55,13 @@ class FeatureSink(Protocol):
             SinkError: the store cannot be read.
         """
 
+    def begin(self) -> None:
+        """Here a batch begins: `move` is to find out if the store restarts from here on.
+
+        Raises:
+            SinkError: the store cannot be read.
+        """
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """Advance positions, after everything before them is written.
 
@@ -101,6 +108,9 @@ class MemorySink:
         """See `FeatureSink.positions`."""
         return {source: self._positions[source] for source in sources if source in self._positions}
 
+    def begin(self) -> None:
+        """See `FeatureSink.begin`: memory that restarts is gone as a whole."""
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """See `FeatureSink.move`."""
         behind = {}
@@ -143,6 +153,7 @@ class GuardedSink:
                 f"writes to {self._place} are not guarded: run `kindling apply` to configure it"
             )
         self._online: GuardedStore = online
+        self._epoch = b""
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
@@ -177,9 +188,13 @@ class GuardedSink:
         """See `FeatureSink.positions`."""
         return self._call("read from", self._online.read_positions, self._config, sources)
 
+    def begin(self) -> None:
+        """See `FeatureSink.begin`."""
+        self._epoch = self._call("read from", self._online.epoch, self._config)
+
     def move(self, moves: Mapping[int, Move]) -> None:
         """See `FeatureSink.move`."""
-        behind = self._call("write to", self._online.move_positions, self._config, moves)
+        behind = self._call("write to", self._online.move_positions, self._config, moves, self._epoch)
         if behind:
             raise RewoundError(behind)
 

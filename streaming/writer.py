@@ -100,6 +100,7 @@ class Writer:
 
     def _read(self, users: set[str]) -> dict[str, Profile]:
         """The profiles of `users`, and the assurance that they have lost nothing of what was folded."""
+        self._sink.begin()
         profiles = self._profiles.read(users)
         self._assignment.verify()
         return profiles

@@ -72,10 +72,19 @@ class GuardedStore(Protocol):
     def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
         """By source, the offset that stored features go on from; absent for one never stored."""
 
-    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+    def epoch(self, config: RepoConfig) -> bytes:
+        """What changes when the store restarts and may have lost the last it confirmed; empty if it can't."""
+
+    def move_positions(
+        self, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""
+    ) -> dict[int, int]:
         """Advance positions, never back; those that stand below their floor stay, and are returned.
 
-        A position below its floor means that the store has lost what it had confirmed.
+        A position below its floor means that the store has lost what it had confirmed. So may another
+        epoch than the one in which the rows before these positions were written: then none is advanced.
+
+        Args:
+            epoch: in which the rows were written; empty for any.
 
         Returns:
             By source that was refused, where it stands; -1 where it is gone.

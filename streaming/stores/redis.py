@@ -18,7 +18,7 @@ from redis.retry import Retry
 from streaming.stores.pipeline import Command, send
 from streaming.stores.port import GUARD_FEATURES, Move, Write
 from streaming.stores.script import MOVE, Script, row_script
-from streaming.stores.servers import is_cluster, position_keys
+from streaming.stores.servers import is_cluster, masters, position_keys
 
 # Replies to a chunk of reads wait in the server's memory until they are taken.
 _READ_CHUNK = 1_000
@@ -106,15 +106,25 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             if None not in offsets
         }
 
-    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+    def epoch(self, config: RepoConfig) -> bytes:
+        """See `GuardedStore.epoch`: the run ids of all servers, new ones where one restarted or took over."""
+        return b" ".join(
+            str(server.info("server")["run_id"]).encode()
+            for server in masters(self._get_client(config.online_store))
+        )
+
+    def move_positions(
+        self, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""
+    ) -> dict[int, int]:
         """See `GuardedStore.move_positions`."""
         if not moves:
             return {}
-        arguments = [
+        numbers = (
             b"%d" % number
             for source, move in moves.items()
             for number in (source, move.floor, move.following)
-        ]
+        )
+        arguments = [epoch, *numbers]
         keys = position_keys(self._get_client(config.online_store), config.project)
         refused: dict[int, int] = {}
         for reply in self._send(config, keys, [(b"EVAL", MOVE, b"1", key, *arguments) for key in keys]):
@@ -126,10 +136,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """See `GuardedStore.durable_after_s`; infinity where Redis keeps no append-only file."""
         if config.online_store.durable_after_s is not None:
             return float(config.online_store.durable_after_s)
-        client: Any = self._get_client(config.online_store)
-        servers = [client]
-        if is_cluster(client):
-            servers = [client.get_redis_connection(node) for node in client.get_primaries()]
+        servers = masters(self._get_client(config.online_store))
         try:
             return max(_durable_after_s(server.config_get("append*")) for server in servers)
         except ResponseError:  # a managed Redis does not tell

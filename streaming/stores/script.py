@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
-# KEYS: a hash of positions by source. ARGV: source, floor, following, for each move.
+# KEYS: a hash of positions by source. ARGV: run ids of servers, any of which will do, or nothing for any
+# server at all; then source, floor, following, for each move.
 # Returns source and position of each that was refused.
 MOVE = b"""
+local run = ARGV[1] ~= '' and string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local restarted = run and not string.find(ARGV[1], run, 1, true)
 local refused = {}
-for i = 1, #ARGV, 3 do
+for i = 2, #ARGV, 3 do
   local position = tonumber(redis.call('HGET', KEYS[1], ARGV[i])) or -1
-  if position < tonumber(ARGV[i + 1]) then
+  if restarted or position < tonumber(ARGV[i + 1]) then
     refused[#refused + 1] = tonumber(ARGV[i])
     refused[#refused + 1] = position
   elseif position < tonumber(ARGV[i + 2]) then

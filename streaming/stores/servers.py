@@ -23,6 +23,13 @@ def is_cluster(client: Any) -> bool:
     return isinstance(client, RedisCluster)
 
 
+def masters(client: Any) -> list[Any]:
+    """A client of each server that is written to."""
+    if not is_cluster(client):
+        return [client]
+    return [client.get_redis_connection(node) for node in client.get_primaries()]
+
+
 def by_server(client: Any, keys: Sequence[bytes]) -> list[tuple[ConnectionPool, list[int]]]:
     """For each server that holds any of `keys`: its connections, and which keys by index."""
     if not is_cluster(client):

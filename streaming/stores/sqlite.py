@@ -87,7 +87,13 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             stored = _positions(connection, config.project)
         return {source: stored[source] for source in sources if source in stored}
 
-    def move_positions(self, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+    def epoch(self, config: RepoConfig) -> bytes:
+        """See `GuardedStore.epoch`: none, a transaction that was confirmed stays."""
+        return b""
+
+    def move_positions(
+        self, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""
+    ) -> dict[int, int]:
         """See `GuardedStore.move_positions`."""
         with self._transaction(config) as connection:
             stored = _positions(connection, config.project)

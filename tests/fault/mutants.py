@@ -9,6 +9,8 @@ from streaming.assignment import Assignment
 from streaming.sink import Change, GuardedSink
 from streaming.stores.port import GUARD_FEATURES, Move, Write
 
+_ITEM_SIDE = 1 << 48  # as `item_sink` tells its positions from those of users
+
 
 def remove_guard(store: FeatureStore) -> None:
     """Rows are written whatever is stored."""
@@ -35,9 +37,10 @@ def compare_first(store: FeatureStore) -> None:
 
 
 def move_first(store: FeatureStore) -> None:
-    """The position moves on before the rows of its events are written."""
-    online: Any = GuardedSink
-    write, move = GuardedSink.write, GuardedSink.move
+    """All positions move on before the rows of their events are written."""
+    sink: Any = GuardedSink
+    online: Any = type(store.provider.online_store)
+    write, move, move_positions = GuardedSink.write, GuardedSink.move, online.move_positions
     held: list[Mapping[str, Change]] = []
 
     def hold(self: GuardedSink, changes: Mapping[str, Change]) -> Collection[str]:
@@ -49,7 +52,13 @@ def move_first(store: FeatureStore) -> None:
         while held:
             write(self, held.pop(0))
 
-    online.write, online.move = hold, move_then_write
+    def move_all(self: Any, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+        # A batch is read again from where the items stand, which would make good for its users' rows.
+        items = {source | _ITEM_SIDE: Move(-1, move.following) for source, move in moves.items()}
+        answer: dict[int, int] = move_positions(self, config, {**moves, **items})
+        return answer
+
+    sink.write, sink.move, online.move_positions = hold, move_then_write, move_all
 
 
 def ignore_floor(store: FeatureStore) -> None:
@@ -59,7 +68,9 @@ def ignore_floor(store: FeatureStore) -> None:
     assignment.verify = lambda self: None
     move = online.move_positions
 
-    def move_positions(self: Any, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+    def move_positions(
+        self: Any, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""
+    ) -> dict[int, int]:
         answer: dict[int, int] = move(
             self, config, {source: move._replace(floor=-1) for source, move in moves.items()}
         )
