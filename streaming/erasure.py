@@ -1,5 +1,6 @@
 """Erasure: everything that was kept of one user goes, and no replay brings it back."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,7 +103,8 @@ class Erasure:
                 offsets[source] = max(offset, offsets.get(source, -1))
             now_ms = int(time.time() * 1000)
             tombstones.add(Tombstone(user_id, now_ms, offsets))
-            if not self._sink.write({user_id: Change(before, self._tombstone(offsets, now_ms))}):
+            change = Change(before, self._tombstone(offsets, now_ms))
+            if not self._sink.write({user_id: change}) and self._is_settled(user_id):
                 break
         else:
             raise ContendedError(
@@ -112,6 +114,14 @@ class Erasure:
         view = self._store.get_feature_view(AUGMENTED_VIEW)
         self._store.provider.online_store.delete(self._store.config, view, entity_key(user_id))
         return known
+
+    def _is_settled(self, user_id: str) -> bool:
+        """Whether the tombstone is still there once a crash of the store would not take it away."""
+        wait_s = self._sink.durable_after_s()
+        if math.isfinite(wait_s):
+            time.sleep(wait_s)
+        activity = self._sink.read([user_id])[user_id].activity
+        return activity is not None and MARK in activity.sources
 
     def _tombstone(self, offsets: Mapping[int, int], now_ms: int) -> Profile:
         """A profile of positions alone, in which all events up to `offsets` are part already."""

@@ -8,12 +8,15 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from feature_repo.event_log import labelled_events, used_items
 from feature_repo.offline import part_schema, write_part
 from feature_repo.store import apply
 from feature_repo.tombstones import Tombstones
+from kindling.cli.app import app, register
 from streaming import erasure
+from streaming.broker.choice import write_address
 from streaming.broker.embedded import EmbeddedBroker
 from streaming.broker.port import Broker
 from streaming.consumer import Consumer
@@ -25,6 +28,7 @@ from streaming.producer import Producer
 from streaming.profile import UNKNOWN, Profile
 from streaming.sink import Change, GuardedSink
 from streaming.snapshots import Snapshots
+from tests.servers import running_redis
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
 from tests.streams import NOON, assert_same, oracle, rating, sign_up
 
@@ -43,11 +47,11 @@ AFTER = [sign_up("ann", NOON + 50, age=31.0), rating("ann", "novel", NOON + 60)]
 class Shop:
     """A workspace, its store, and a broker that its events are on."""
 
-    def __init__(self, root: Path, broker: Broker) -> None:
+    def __init__(self, root: Path, broker: Broker, redis: str | None = None) -> None:
         self.broker = broker
         self.topic = f"events-{root.name}"
         self.workspace = shop_workspace(root)
-        self.store = apply(self.workspace)
+        self.store = apply(self.workspace, redis)
         self.sink = GuardedSink(self.store, CATALOGUE)
 
     def send(self, *events: UserEvent) -> None:
@@ -230,3 +234,51 @@ def test_cut_short_it_is_completed_by_the_next(shop: Shop, monkeypatch: pytest.M
     assert Tombstones(shop.workspace).of("ann")
     assert shop.erase("ann").rows["events"] == len(BEFORE)
     assert "ann" not in shop.kept_offline()["events"]
+
+
+@pytest.mark.redis
+def test_redis_forgets_as_well(tmp_path: Path, broker: Broker) -> None:
+    with running_redis() as address:
+        shop = Shop(tmp_path, broker, address)
+        shop.send(*BEFORE, *OTHERS)
+        shop.consume()
+        fill(shop)
+        shop.erase("ann")
+        assert shop.profile("ann") == UNKNOWN
+        assert shop.online("ann", "user_augmented:rung") == {"rung": None}
+        shop.send(*AFTER)
+        shop.consume()
+        assert_same(shop.profile("ann"), oracle(AFTER)["ann"])
+
+
+def test_a_tombstone_that_the_store_lost_is_written_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that restarts without its last second."""
+    lost: list[set[str]] = []
+    before = shop.sink.read(["ann"])["ann"]
+
+    def lose() -> float:
+        if not lost:
+            now = shop.sink.read(["ann"])["ann"]
+            lost.append(shop.sink.write({"ann": Change(now, before)}))
+        return 0.0
+
+    monkeypatch.setattr(shop.sink, "durable_after_s", lose)
+    shop.erase("ann")
+    assert lost == [set()]
+    assert shop.profile("ann") == UNKNOWN
+
+
+def test_the_command_says_what_it_did_and_what_it_cannot(shop: Shop, broker: Broker) -> None:
+    register()
+    write_address(broker, shop.workspace.root / "broker.json")
+    command = ["erase-user", "ann", "--var", str(shop.workspace.root), "--topic", shop.topic]
+    refused = CliRunner().invoke(app, command, input="n\n")
+    assert refused.exit_code == 1
+    assert shop.profile("ann") != UNKNOWN
+    done = CliRunner().invoke(app, [*command, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert shop.profile("ann") == UNKNOWN
+    for said in ("user 'ann' is erased", f"{len(BEFORE)} of events", "retention.ms", "dead-letters"):
+        assert said in done.output
