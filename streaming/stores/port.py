@@ -73,7 +73,7 @@ class GuardedStore(Protocol):
         """By source, the offset that stored features go on from; absent for one never stored."""
 
     def epoch(self, config: RepoConfig) -> bytes:
-        """What changes when the store restarts and may have lost the last it confirmed; empty if it can't."""
+        """What changes when the store restarts and may have lost something; empty where it never does."""
 
     def move_positions(
         self, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""

@@ -107,7 +107,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         }
 
     def epoch(self, config: RepoConfig) -> bytes:
-        """See `GuardedStore.epoch`: the run ids of all servers, new ones where one restarted or took over."""
+        """See `GuardedStore.epoch`: the run ids of all servers; one that restarts has another."""
         return b" ".join(
             str(server.info("server")["run_id"]).encode()
             for server in masters(self._get_client(config.online_store))
