@@ -18,7 +18,7 @@ from streaming.errors import RewoundError, SinkError
 from streaming.fold import Outcome
 from streaming.item_sink import ItemChange, ItemSink
 from streaming.popularity import Use, add
-from streaming.position import source
+from streaming.position import Position, source
 from streaming.stores.port import Move
 
 # What is gathered in memory at most: some 80 bytes each.
@@ -111,6 +111,26 @@ class ItemSide:
             self.flush()
         elif uncounted:
             self._store(uncounted)
+
+    def withdraw(self, batch: Batch) -> None:
+        """Take back of a batch that was added what, folded again, turned out not to count.
+
+        Another topic has brought it to its user first. As with `add`, before that user's row is written.
+
+        Raises:
+            SinkError, RewoundError: as of `flush`.
+        """
+        gone: defaultdict[str, set[Position]] = defaultdict(set)
+        for (at, event), outcome in zip(batch.events, batch.outcomes, strict=True):
+            if event.item_id is not None and outcome not in (Outcome.FOLD, Outcome.REPLAYED):
+                gone[event.item_id].add(at)
+        for item, places in gone.items():
+            self._uses[item] = [
+                (tag, offset, None if (tag, offset) in places else time)
+                for tag, offset, time in self._uses[item]
+            ]
+        if gone:
+            self._store(gone)
 
     def flush(self) -> None:
         """Store all that is gathered; where that fails, it stays gathered.

@@ -136,6 +136,7 @@ class Writer:
                 return
             self._counters.rejected += len(rejected)
             batch.refold(self._fold, rejected, self._persist(ours, self._read_again, rejected))
+            self._persist(ours, self._item_side.withdraw, batch)
         raise ContendedError(
             f"rows of {len(rejected):,} users were changed by others {_ATTEMPTS} times between reading and "
             "writing: more than one group folds into this store; stop all but one"

@@ -11,6 +11,7 @@ from streaming.errors import RewoundError, SinkError
 from streaming.item_sink import ItemChange, MemoryItems
 from streaming.items import ItemSide
 from streaming.popularity import Popularity
+from streaming.position import Position
 from streaming.profile import UNKNOWN
 from streaming.stores.port import Move
 from tests.batches import ORIGIN, PARTITIONS, SHOP, SOURCES, Log, batch_of, fold
@@ -61,6 +62,18 @@ def test_what_another_consumer_writes_in_between_stays() -> None:
     mine.flush()
     assert kept.rows["green"].counts == (4, 4)
     assert kept.positions(SOURCES) == {SOURCES[0]: 4, SOURCES[1]: 4}
+
+
+def test_what_another_topic_brought_first_is_taken_back() -> None:
+    log, kept = ratings(2), MemoryItems()
+    side, batch = opened(kept, 0), folded(log, {0: (0, 2)})
+    side.add(batch)
+    (user,) = batch.users
+    batch.refold(fold, [user], {user: fold(UNKNOWN, log[0][0], Position(SOURCES[1], 7))})
+    side.withdraw(batch)
+    assert kept.rows["green"].event_count == 1  # before its user's row is written
+    side.flush()
+    assert kept.rows["green"].event_count == 1
 
 
 def test_a_row_that_never_holds_still_is_an_error_that_names_it() -> None:
