@@ -13,8 +13,8 @@ def killed_at(*points: str) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
         stage.produce(stage.events)
         for point in points:
-            # The first commit comes at once, the next a second later: all may be folded by then.
-            nth = 1 if point == "after-commit" else stage.draw.randint(2, 4)
+            # Commits, and rows of items, come at once and then seconds later: all may be folded by then.
+            nth = 1 if point == "after-commit" or "items" in point else stage.draw.randint(2, 4)
             stage.start(Trap(point, nth)).await_end()
         stage.over()
         stage.start()
@@ -46,6 +46,7 @@ SCENARIOS = [
     Scenario("kill-before-write", killed_at("before-write", "before-write")),
     Scenario("kill-after-write", killed_at("after-write", "before-move")),
     Scenario("kill-after-commit", killed_at("after-move", "after-commit")),
+    Scenario("kill-beside-items", killed_at("before-items-write", "after-items-write", "after-items-move")),
     Scenario("kill-in-transaction", killed_at(IN_TRANSACTION, IN_TRANSACTION), stores=("sqlite",)),
     Scenario("kill-anywhere", killed_anywhere),
 ]

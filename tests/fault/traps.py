@@ -12,7 +12,9 @@ from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
 
 from streaming.dead_letters import DeadLetters
+from streaming.item_sink import GuardedItems
 from streaming.offline_log import OfflineLog
+from streaming.sink import GuardedSink
 
 Side = Literal["before", "after"]
 IN_TRANSACTION = "in-transaction"
@@ -67,7 +69,9 @@ def points(store: FeatureStore) -> dict[str, tuple[type, tuple[str, ...], Side]]
         "offline": (OfflineLog, ("append_all",)),
         "dead-letters": (DeadLetters, ("send",)),
         "write": (online, ("write_guarded",)),
-        "move": (online, ("move_positions",)),
+        "move": (GuardedSink, ("move",)),
+        "items-write": (GuardedItems, ("write",)),
+        "items-move": (GuardedItems, ("move",)),
         "commit": (KafkaConsumer, ("commit", "commit_async")),
     }
     sides: tuple[Side, Side] = ("before", "after")
