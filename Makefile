@@ -5,7 +5,7 @@ EXTRAS ?= cpu,train,redis,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test chaos lint types proto check-proto clean
+.PHONY: help install demo test bench chaos lint types proto check-proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ demo: $(INSTALLED) ## run the whole path, on DATA=folder or on a simulated shop
 
 test: lint ## lint, then run the tests
 	$(BIN)/pytest
+
+bench: $(INSTALLED) ## measure the stream beside its peers, about an hour; BENCH=quick for ten minutes
+	@$(BIN)/python -W ignore -m tests.bench.stream $(if $(filter quick,$(BENCH)),--quick)
 
 chaos: $(INSTALLED) ## break servers and consumers SEEDS times each, and count what was lost
 	@$(BIN)/python -W ignore -m tests.fault.chaos $(if $(SEEDS),--seeds $(SEEDS))
