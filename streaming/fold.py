@@ -24,7 +24,7 @@ _DAY_MS = 86_400_000
 _HASH_BYTES = 8
 SEEN_EVENTS = 64
 
-_pack_double = Struct("<d").pack
+_pack_double, _unpack_double = Struct("<d").pack, Struct("<d").unpack_from
 
 
 class Outcome(Enum):
@@ -183,10 +183,14 @@ def _inserted(body: bytes, place: int, cut: int, new: bytes, width: int) -> byte
 
 def _place(before: Activity, time: int, item: str, weight: float) -> int:
     """Where an event stands among the recent ones, newest first."""
-    rows = zip(before.recent_times_ms, before.recent_items, before.recent_weights, strict=True)
-    for place, other in enumerate(rows):
-        if (time, item, weight) > other:
+    for place, element in enumerate(before.packed_items):
+        other = packed.unpack_time(before.packed_times, place)
+        if time > other:
             return place
+        if time == other:
+            (other_weight,) = _unpack_double(before.packed_weights, place * packed.DOUBLE_BYTES)
+            if (item, weight) > (packed.unpack_text(element), other_weight):
+                return place
     return len(before.packed_items)
 
 

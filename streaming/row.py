@@ -1,6 +1,6 @@
 """Profile ↔ the rows of Feast's online store, as serialized values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import pack
 from typing import Any, Literal
 
@@ -37,6 +37,16 @@ COLUMNS: list[tuple[str, str, Kind]] = [
     ("source_partitions", "sources", "ints"),
     ("source_offsets", "offsets", "ints"),
 ]
+_READERS: dict[Kind, Callable[[bytes], Any]] = {
+    "int": wire.read_int64,
+    "float": wire.read_double,
+    "bytes": wire.read_octets,
+    "ints": wire.read_int64s,
+    "floats": wire.read_doubles,
+    "strings": wire.read_strings,
+    "times": wire.read_times,
+}
+_COLUMN_READERS = [_READERS[kind] for _, _, kind in COLUMNS]
 _MILLISECOND_NS = 1_000_000
 
 
@@ -96,12 +106,8 @@ def read_activity(values: Sequence[bytes | None]) -> Activity | None:
     """The activity in a row, None where the user has none; in the order of `feature_names`."""
     if values[0] is None:
         return None
-    return Activity.of(
-        **{
-            field: _plain(Value.FromString(raw or b""), kind)
-            for raw, (_, field, kind) in zip(values, COLUMNS, strict=True)
-        }
-    )
+    cells = zip(_COLUMN_READERS, values, strict=True)
+    return Activity(*[read(raw or wire.NULL) for read, raw in cells])
 
 
 def attribute_values(attributes: Attributes) -> list[bytes]:
@@ -161,17 +167,3 @@ def _scalar(value: str | float | None) -> bytes:
     if value is None:
         return wire.NULL
     return wire.string(value) if isinstance(value, str) else wire.double(value)
-
-
-def _plain(value: Value, kind: Kind) -> Any:
-    if kind == "int":
-        return value.int64_val
-    if kind == "float":
-        return value.double_val
-    if kind == "bytes":
-        return value.bytes_val
-    if kind in ("ints", "times"):
-        return tuple(value.int64_list_val.val)
-    if kind == "floats":
-        return tuple(value.double_list_val.val)
-    return tuple(value.string_list_val.val)

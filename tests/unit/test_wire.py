@@ -68,3 +68,28 @@ def test_nothing_at_all() -> None:
 def test_the_key_of_a_user(user: str) -> None:
     message = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
     assert row.entity_key(user) == serialize_entity_key(message, entity_key_serialization_version=3)
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=60))
+def test_real_numbers_are_read_back(numbers: list[float]) -> None:
+    written = Value(double_list_val=DoubleList(val=numbers)).SerializeToString()
+    assert wire.read_doubles(written) == packed.pack_doubles(numbers)
+
+
+@given(st.lists(st.integers(EARLIEST_MS, LATEST_MS - 1) | st.integers(0, 1 << 36), max_size=60))
+def test_times_are_read_back_whoever_wrote_them(times: list[int]) -> None:
+    body = b"".join(packed.pack_time(time) for time in times)
+    assert wire.read_times(wire.times(body)) == body
+    assert wire.read_times(Value(int64_list_val=Int64List(val=times)).SerializeToString()) == body
+
+
+@given(st.lists(st.text(max_size=256), max_size=60))
+def test_texts_are_read_back(texts: list[str]) -> None:
+    written = Value(string_list_val=StringList(val=texts)).SerializeToString()
+    assert wire.read_strings(written) == tuple(packed.pack_text(text) for text in texts)
+
+
+def test_nothing_is_read_as_nothing() -> None:
+    readers = (wire.read_doubles, wire.read_times, wire.read_strings, wire.read_int64s, wire.read_octets)
+    assert [len(read(wire.NULL)) for read in readers] == [0] * 5
+    assert (wire.read_int64(wire.NULL), wire.read_double(wire.NULL)) == (0, 0.0)
