@@ -8,6 +8,7 @@ that are taken away are handed over as they are stored.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -169,19 +170,21 @@ class Consumer:
             StreamingError: something it depends on failed for good. Nothing is lost: a new consumer goes
                 on where the store stands.
         """
-        while not (self._stopping or (until is not None and until(self.counters))):
-            try:
-                self._turn()
-            except RewoundError:
-                self.counters.rewinds += 1
-                self._commits.forget()
-                self._assignment.rewind()
-            except AbandonedError:
-                self._assignment.rewind()
-            self.counters.lags = self._assignment.lags()
-            if not self.counters.lag:
-                self.counters.oldest_ms = None
-        self._finish()
+        try:
+            while not (self._stopping or (until is not None and until(self.counters))):
+                try:
+                    self._turn()
+                except RewoundError:
+                    self.counters.rewinds += 1
+                    self._commits.forget()
+                    self._assignment.rewind()
+                except AbandonedError:
+                    self._assignment.rewind()
+                self.counters.lags = self._assignment.lags()
+                if not self.counters.lag:
+                    self.counters.oldest_ms = None
+        finally:
+            self._finish()
         return self.counters
 
     def stop(self) -> None:
@@ -228,6 +231,8 @@ class Consumer:
 
     def _settle(self) -> None:
         """Begin where the store stands; others may have written rows and files until now."""
+        with suppress(RewoundError):  # a store that lost its tail is to be given that first
+            self._patience.persist(frozenset(), self._pace.store)
         self._profiles.clear()
         self._offline.refresh()
         self._intake.restart()
