@@ -39,16 +39,11 @@ class ProfileFile:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path)
-        with self._transaction():
-            # What is erased is not to be found in the file's free pages either.
-            self._connection.execute("PRAGMA secure_delete=ON")
-            self._connection.executescript(_TABLES)
-        with self._transaction():
-            fingerprint = _fingerprint(catalogue)
-            if self._connection.execute("SELECT fingerprint FROM layout").fetchall() != [(fingerprint,)]:
-                for table in ("layout", "profiles", "positions"):
-                    self._connection.execute(f"DELETE FROM {table}")
-                self._connection.execute("INSERT INTO layout VALUES (?)", (fingerprint,))
+        try:
+            self._lay_out(_fingerprint(catalogue))
+        except SinkError:
+            self.close()
+            raise
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
@@ -117,6 +112,16 @@ class ProfileFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _lay_out(self, fingerprint: str) -> None:
+        with self._transaction():
+            # What is erased is not to be found in the file's free pages either.
+            self._connection.execute("PRAGMA secure_delete=ON")
+            self._connection.executescript(_TABLES)
+            if self._connection.execute("SELECT fingerprint FROM layout").fetchall() != [(fingerprint,)]:
+                for table in ("layout", "profiles", "positions"):
+                    self._connection.execute(f"DELETE FROM {table}")
+                self._connection.execute("INSERT INTO layout VALUES (?)", (fingerprint,))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -163,6 +163,7 @@ class Replay:
         source, count = chunk.part.source, 0
         placed = [Placed(Position(source, offset), event) for offset, event in events]
         outcomes: list[Outcome] = []
+        self._sink.begin()
         while users:
             before = self._sink.read(users)
             after, folded = dict(before), []
