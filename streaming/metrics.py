@@ -1,6 +1,6 @@
 """Metrics of one consumer, for Prometheus: every name, with its help text and unit, is declared here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -78,15 +78,20 @@ class Metrics:
             registry=self.registry,
         )
 
-    def serve(self, port: int) -> None:
-        """Answer scrapes at 127.0.0.1:`port`, until the process ends.
+    def serve(self, port: int) -> Callable[[], None]:
+        """Answer scrapes at 127.0.0.1:`port`; returns what ends that.
 
         Raises:
             StreamingError: the port is taken.
         """
         try:
-            start_http_server(port, addr="127.0.0.1", registry=self.registry)
+            server, thread = start_http_server(port, addr="127.0.0.1", registry=self.registry)
         except OSError as error:
-            raise StreamingError(
-                f"metrics cannot be served at port {port}: {error}; choose another"
-            ) from error
+            raise StreamingError(f"cannot serve metrics at port {port}: {error}") from error
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
