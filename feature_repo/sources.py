@@ -1,6 +1,7 @@
 """Where each view's rows come from: part files offline, pushed rows online.
 
-A folder of immutable Parquet part files a view; a writer adds files and never rewrites one.
+A folder of Parquet part files a view. A writer adds files; only merging and erasure put others in the
+place of some, whole.
 """
 
 from pathlib import Path
