@@ -52,10 +52,12 @@ def move_first(store: FeatureStore) -> None:
         while held:
             write(self, held.pop(0))
 
-    def move_all(self: Any, config: RepoConfig, moves: Mapping[int, Move]) -> dict[int, int]:
+    def move_all(
+        self: Any, config: RepoConfig, moves: Mapping[int, Move], epoch: bytes = b""
+    ) -> dict[int, int]:
         # A batch is read again from where the items stand, which would make good for its users' rows.
         items = {source | _ITEM_SIDE: Move(-1, move.following) for source, move in moves.items()}
-        answer: dict[int, int] = move_positions(self, config, {**moves, **items})
+        answer: dict[int, int] = move_positions(self, config, {**moves, **items}, epoch)
         return answer
 
     sink.write, sink.move, online.move_positions = hold, move_then_write, move_all

@@ -47,6 +47,20 @@ def lost_tail(stage: Stage) -> None:
     stage.drain()
 
 
+def lost_rows(stage: Stage) -> None:
+    """Scenario: rows were written and Redis forgets some, but none of the positions before them."""
+    assert stage.redis is not None
+    stage.produce(stage.events)
+    worker = stage.start(Trap("before-move", stage.draw.randint(8, 16), "stop"))
+    worker.await_stopped()
+    stage.redis.kill()
+    stage.redis.lose_tail(stage.draw.uniform(0.001, 0.02))
+    stage.redis.start()
+    worker.resume()
+    stage.over()
+    stage.drain()
+
+
 def lost_tail_at_rest(stage: Stage) -> None:
     """Scenario: the same once all is folded, and no further event comes to show it."""
     assert stage.redis is not None
@@ -80,6 +94,7 @@ SCENARIOS = [
     Scenario("broker-crash", broker_crash),
     Scenario("300-ms-round-trips", distant, distant=True),
     Scenario("redis-lost-tail", lost_tail, stores=("redis",), fsync="everysec"),
+    Scenario("redis-lost-rows", lost_rows, stores=("redis",), fsync="everysec"),
     Scenario("redis-lost-tail-at-rest", lost_tail_at_rest, stores=("redis",), fsync="everysec"),
     Scenario("redis-lost-tail-between", lost_tail_between, stores=("redis",), fsync="everysec"),
 ]
