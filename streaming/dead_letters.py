@@ -85,7 +85,8 @@ class DeadLetters:
         self._deliver(
             (
                 record.key and record.key[:_KEY_LIMIT],
-                record.value and record.value[:_VALUE_LIMIT],
+                # A message without key or value can be read, but not be sent.
+                b"" if record.key is record.value is None else record.value and record.value[:_VALUE_LIMIT],
                 _headers(record.topic, record.partition, record.offset)
                 + _encoded({"reason": error.reason, "error": str(error)[:_ERROR_LIMIT]}),
             )
@@ -98,7 +99,7 @@ class DeadLetters:
         Raises:
             ProduceError: the broker did not take it.
         """
-        self._deliver((None, None, [*_headers(*place), ("resent", b"yes")]) for place in places)
+        self._deliver((None, b"", [*_headers(*place), ("resent", b"yes")]) for place in places)
 
     def _deliver(
         self, messages: Iterable[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]

@@ -31,14 +31,14 @@ ITEMS = Items(
 )
 
 
-def save_shop(workspace: Workspace) -> None:
+def save_shop(workspace: Workspace, items: Items = ITEMS) -> None:
     """Write the shop's catalogue and items into `workspace`."""
     CATALOGUE.save(workspace.data)
     rows = {
-        "item_id": ITEMS.ids,
-        "title": ITEMS.titles,
-        "categories": [[CATALOGUE.categories[index] for index in indices] for indices in ITEMS.categories],
-        "text": ITEMS.texts,
+        "item_id": items.ids,
+        "title": items.titles,
+        "categories": [[CATALOGUE.categories[index] for index in indices] for indices in items.categories],
+        "text": items.texts,
     }
     pq.write_table(pa.table(rows, schema=ITEM_SCHEMA), workspace.data / ITEMS_FILE)
 
