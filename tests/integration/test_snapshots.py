@@ -12,7 +12,7 @@ from feast import FeatureStore
 
 from feature_repo import training_set as sets
 from feature_repo.offline import write_part
-from feature_repo.store import apply
+from feature_repo.store import apply, materialize
 from feature_repo.tombstones import Tombstone, Tombstones
 from feature_repo.workspace import Workspace
 from streaming import replay, snapshots
@@ -24,9 +24,10 @@ from streaming.position import Position, source
 from streaming.profile import UNKNOWN, Profile
 from streaming.profile_file import ProfileFile
 from streaming.replay import Replayed
+from streaming.sink import Change, GuardedSink
 from streaming.snapshots import Snapshots
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
-from tests.streams import NOON, offline_rows, oracle, rating, sign_up, stream
+from tests.streams import NOON, assert_same, offline_rows, oracle, rating, sign_up, stream
 
 ORIGIN = 3
 VIEWS = ("user_activity", "user_attributes")
@@ -210,3 +211,22 @@ def test_the_state_judges_as_the_stream_does(applied: FeatureStore, tmp_path: Pa
     assert (replayed.folded, replayed.skipped) == (folded, len(events) - folded)
     with ProfileFile(workspace.offline / snapshots.STATE_FILE, CATALOGUE) as state:
         assert state.read(profiles) == profiles
+
+
+def test_a_store_filled_from_snapshots_is_one_that_the_stream_goes_on_from(tmp_path: Path) -> None:
+    workspace = shop_workspace(tmp_path)
+    store, events = apply(workspace), stream(seed=9, users=4, events=80)
+    log(workspace, events)
+    update(workspace, store)
+    materialize(store, VIEWS, full=True)
+    sink, expected = GuardedSink(store, CATALOGUE), oracle(events)
+    found = sink.read(expected)
+    for user, profile in expected.items():
+        assert_same(found[user], profile)
+    # What it was given already is known as such, and what is new is accepted.
+    fold, replayed = Fold(CATALOGUE, ITEMS), Position(source(ORIGIN, 0), len(events) - 1)
+    last = events[-1]
+    assert fold.judge(found[last.user_id], last, replayed) is Outcome.REPLAYED
+    fresh = Position(source(ORIGIN, 0), len(events))
+    after = fold(found[last.user_id], rating(last.user_id, "novel", NOON), fresh)
+    assert sink.write({last.user_id: Change(found[last.user_id], after)}) == set()
