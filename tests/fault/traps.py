@@ -50,8 +50,9 @@ class Trap(msgspec.Struct, frozen=True):
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
-            calls += self.view is None or any(getattr(each, "name", None) == self.view for each in args)
-            due = self.nth <= calls < self.nth + self.times
+            ours = self.view is None or any(getattr(each, "name", None) == self.view for each in args)
+            calls += ours
+            due = ours and self.nth <= calls < self.nth + self.times
             if due and side == "before":
                 self.spring()
             answer = call(*args, **kwargs)
