@@ -112,7 +112,7 @@ class LocalBroker(ExternalBroker):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it at once, as a crash would; entering it again starts it where it was, if it has a folder."""
+        """End it as a crash would; entering it again starts it where it was, if it has a folder."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

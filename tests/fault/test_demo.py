@@ -21,7 +21,7 @@ from models.datasets.simulator import simulate
 from streaming.fold import Fold
 from streaming.history import events_of
 from streaming.profile import UNKNOWN, Profile
-from streaming.sink import FeastSink
+from streaming.sink import GuardedSink
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -101,7 +101,7 @@ def test_a_demo_whose_consumer_is_killed_ends_in_the_same_features(tmp_path: Pat
     catalogue = load_catalogue(workspace.data)
     audience = Audience.of(workspace, catalogue, load_items(workspace.data, catalogue))
     expected = fold_all(workspace.data, set(audience.user_ids), max(SHOWN), audience.cutoff_ms)
-    found = FeastSink(open_store(workspace), catalogue).read(expected)
+    found = GuardedSink(open_store(workspace), catalogue).read(expected)
     assert len(expected) > 150
     for user, profile in expected.items():
         assert without_positions(found[user]) == without_positions(profile), user
