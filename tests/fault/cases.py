@@ -25,7 +25,7 @@ MUTANT_FAULTS: dict[str, str] = {
     "guard-removed": "frozen-before-write",
     "guard-by-read-modify-write": "frozen-before-write",
     "position-before-write": "kill-after-commit",
-    "floor-ignored": "redis-lost-tail",
+    "floor-ignored": "redis-lost-rows",
 }
 
 

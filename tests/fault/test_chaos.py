@@ -30,7 +30,7 @@ MUTANTS = [
     Case("frozen-before-write", "redis", 11, "guard-removed"),
     Case("frozen-before-write", "sqlite", 12, "guard-by-read-modify-write"),
     Case("kill-after-commit", "redis", 13, "position-before-write"),
-    Case("redis-lost-tail", "redis", 14, "floor-ignored"),
+    Case("redis-lost-rows", "redis", 14, "floor-ignored"),
 ]
 
 
