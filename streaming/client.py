@@ -40,5 +40,7 @@ def client(
         partition_assignment_strategy=(strategy,),
         session_timeout_ms=int(session_seconds * 1000),
         heartbeat_interval_ms=int(session_seconds * 1000 / 4),
+        # A broker that is back is to be found at once.
+        reconnect_backoff_max_ms=1_000,
         metrics_enabled=False,
     )

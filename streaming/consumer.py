@@ -62,8 +62,7 @@ class Consumer:
             takes all from everyone first. One group has one.
         from_log_start: whether to go on where the broker has dropped events that were never folded.
         poison_share: share of dead letters among the latest `poison_sample` messages at which to stop.
-        items_seconds: how far, at most, items trail behind users: a row for each item of each batch
-            would cost as much as all users'.
+        items_seconds: how far, at most, items trail behind users.
         sink: another place for profiles than `store`'s online store.
         item_sink: another for items.
 

@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import threading
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -90,44 +91,52 @@ def consume(
         gc.freeze()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: consumer.stop())
-        with consumer, _Report(console, settings.topic) as report:
+        with consumer, _Report(console, settings.topic, consumer.counters):
             if metrics_port:
                 consumer.metrics.serve(metrics_port)
                 console.print(f"metrics at http://127.0.0.1:{metrics_port}/metrics", highlight=False)
-            consumer.run(lambda counters: report.show(counters) and drain)
+            consumer.run(lambda counters: drain and counters.lag == 0)
         console.print(f"stopped: {consumer.counters}", highlight=False)
 
 
 class _Report:
-    """A live line on a terminal, a plain line every few seconds elsewhere."""
+    """A live line on a terminal, else a plain one every few seconds; also while the consumer waits."""
 
-    def __init__(self, console: Console, topic: str) -> None:
+    def __init__(self, console: Console, topic: str, counters: "Counters") -> None:
         self._console = console
         self._topic = topic
-        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
-        self._since = self._said = time.monotonic()
+        self._counters = counters
+        self._since = time.monotonic()
         self._events = 0
         self._rate = 0.0
+        self._live: Live | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def show(self, counters: "Counters") -> bool:
-        """Tell of `counters`; whether everything there is folded."""
-        now = time.monotonic()
+    def line(self) -> Text:
+        """How things stand."""
+        now, events = time.monotonic(), self._counters.events
         if now - self._since >= 1.0:
-            self._rate = (counters.events - self._events) / (now - self._since)
-            self._since, self._events = now, counters.events
-        line = f"{self._topic}: {counters}, {self._rate:,.0f} events/s"
-        if self._live is not None:
-            self._live.update(Text(line))
-        elif now - self._said >= _LOG_SECONDS:
-            self._said = now
-            self._console.print(line, highlight=False, soft_wrap=True)
-        return counters.lag == 0
+            self._rate = (events - self._events) / (now - self._since)
+            self._since, self._events = now, events
+        return Text(f"{self._topic}: {self._rate:,.0f} events/s, {self._counters}")
 
     def __enter__(self) -> "_Report":
-        if self._live is not None:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=8, get_renderable=self.line)
             self._live.start()
+        else:
+            self._thread = threading.Thread(target=self._log, daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         if self._live is not None:
             self._live.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _log(self) -> None:
+        while not self._ended.wait(_LOG_SECONDS):
+            self._console.print(self.line(), soft_wrap=True)
