@@ -90,11 +90,26 @@ def lost_tail_between(stage: Stage) -> None:
     stage.drain()
 
 
+def emptied(stage: Stage) -> None:
+    """Scenario: Redis comes back with nothing at all, as one without a log does, to a running consumer."""
+    assert stage.redis is not None
+    stage.produce(stage.events[:-100])
+    stage.start()
+    stage.drain()
+    stage.redis.kill()
+    stage.redis.lose_tail(1.0)
+    stage.redis.start()
+    stage.over()
+    stage.produce(stage.events[-100:])
+    stage.drain()
+
+
 SCENARIOS = [
     Scenario("broker-crash", broker_crash),
     Scenario("300-ms-round-trips", distant, distant=True),
     Scenario("redis-lost-tail", lost_tail, stores=("redis",), fsync="everysec"),
     Scenario("redis-lost-rows", lost_rows, stores=("redis",), fsync="everysec"),
+    Scenario("redis-emptied", emptied, stores=("redis",), fsync="everysec"),
     Scenario("redis-lost-tail-at-rest", lost_tail_at_rest, stores=("redis",), fsync="everysec"),
     Scenario("redis-lost-tail-between", lost_tail_between, stores=("redis",), fsync="everysec"),
 ]
