@@ -1,10 +1,18 @@
 """Metrics of one consumer, for Prometheus: every name, with its help text and unit, is declared here."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from streaming.counters import Counters
 from streaming.errors import StreamingError
@@ -23,20 +31,62 @@ _TOTALS = {
     "stalls": "Times that a store or the dead-letter topic had to be waited for.",
     "rebalances": "Times that partitions changed hands.",
 }
+_DISTRIBUTIONS = {
+    "batch_records": "Records in a batch.",
+    "fold_seconds": "Time to decode and fold a batch.",
+    "write_seconds": "Time to write a batch's rows and its position.",
+}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RECORDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 
 
-class _Totals(Collector):
-    """What the counters say at the moment of asking: counting costs the loop nothing more."""
+class Distribution:
+    """How often something was at most as large as each of some bounds.
+
+    Prometheus' own would write to files that all consumers of a process share, once Feast is imported.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def family(self, name: str, text: str) -> Metric:
+        """As Prometheus is told of it."""
+        names = [*map(floatToGoString, self._bounds), "+Inf"]
+        buckets = list(zip(names, accumulate(map(float, self._counts)), strict=True))
+        return HistogramMetricFamily(name, text, buckets, self._sum)
+
+
+class Metrics(Collector):
+    """What the counters of one consumer say at the moment of asking, and how its batches went.
+
+    Attributes:
+        batch_records: records of each batch.
+        fold_seconds: time to decode and fold each.
+        write_seconds: time to write its rows and its position.
+    """
 
     def __init__(self, counters: Counters) -> None:
+        self.batch_records = Distribution(_RECORDS)
+        self.fold_seconds = Distribution(_SECONDS)
+        self.write_seconds = Distribution(_SECONDS)
+        self.registry = CollectorRegistry()
         self._counters = counters
+        self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`."""
         for name, text in _TOTALS.items():
             yield CounterMetricFamily(f"kindling_stream_{name}", text, getattr(self._counters, name))
+        for name, text in _DISTRIBUTIONS.items():
+            distribution: Distribution = getattr(self, name)
+            yield distribution.family(f"kindling_stream_{name}", text)
         lag = GaugeMetricFamily(
             "kindling_stream_lag_records", "Records in the topic not stored yet.", labels=["partition"]
         )
@@ -47,35 +97,6 @@ class _Totals(Collector):
             "kindling_stream_oldest_event_age_seconds",
             "Time since the oldest record at hand was sent; 0 where nothing waits.",
             self._counters.age_s,
-        )
-
-
-class Metrics:
-    """A registry of its own, so that several consumers in one process keep apart.
-
-    Attributes:
-        batch_records: records of each batch.
-        fold_seconds: time to decode and fold each.
-        write_seconds: time to write its rows and its position.
-    """
-
-    def __init__(self, counters: Counters) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(_Totals(counters))
-        self.batch_records = Histogram(
-            "kindling_stream_batch_records", "Records in a batch.", buckets=_RECORDS, registry=self.registry
-        )
-        self.fold_seconds = Histogram(
-            "kindling_stream_fold_seconds",
-            "Time to decode and fold a batch.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.write_seconds = Histogram(
-            "kindling_stream_write_seconds",
-            "Time to write a batch's rows and its position.",
-            buckets=_SECONDS,
-            registry=self.registry,
         )
 
     def serve(self, port: int) -> Callable[[], None]:

@@ -37,6 +37,20 @@ def test_counters_are_what_they_are_when_asked() -> None:
     assert found["kindling_stream_batch_records_count"] == 1
 
 
+def test_a_batch_is_counted_under_the_first_bound_that_holds_it() -> None:
+    metrics = Metrics(Counters())
+    for seconds in (0.001, 0.002, 0.002, 99.0):
+        metrics.fold_seconds.observe(seconds)
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    buckets = [line for line in lines if line.startswith("kindling_stream_fold_seconds_bucket")]
+    assert buckets[0] == 'kindling_stream_fold_seconds_bucket{le="0.001"} 1.0'
+    assert buckets[1] == 'kindling_stream_fold_seconds_bucket{le="0.0025"} 3.0'
+    assert buckets[-2:] == [
+        'kindling_stream_fold_seconds_bucket{le="10.0"} 3.0',
+        'kindling_stream_fold_seconds_bucket{le="+Inf"} 4.0',
+    ]
+
+
 def test_every_counter_is_exported() -> None:
     counters = Counters()
     totals = {name for name, value in vars(counters).items() if value == 0}
