@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.fault import groups, kills, outages, positions, producers
 from tests.fault.oracle import Verdict
 from tests.fault.processes import PatienceError, Processes
+from tests.fault.scenario import Scenario, StoreKind
 from tests.fault.servers import Kafka
-from tests.fault.stage import Scenario, Stage, StoreKind
+from tests.fault.stage import Stage
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario

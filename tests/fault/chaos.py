@@ -13,8 +13,8 @@ from kindling.results import Row, write_results
 from tests.fault.cases import SCENARIOS, Outcome, cases, play
 from tests.fault.processes import Processes
 from tests.fault.report import write_report
+from tests.fault.scenario import StoreKind
 from tests.fault.servers import Kafka
-from tests.fault.stage import StoreKind
 
 _OUT = Path(__file__).parents[2] / "docs" / "results" / "chaos"
 

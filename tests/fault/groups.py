@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from tests.fault.processes import Worker, await_until
-from tests.fault.stage import Scenario, Stage
+from tests.fault.scenario import Scenario
+from tests.fault.stage import Stage
 from tests.fault.traps import Trap
 
 

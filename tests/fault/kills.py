@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from tests.fault.processes import await_until
-from tests.fault.stage import Scenario, Stage
+from tests.fault.scenario import Scenario
+from tests.fault.stage import Stage
 from tests.fault.traps import IN_TRANSACTION, Trap
 
 

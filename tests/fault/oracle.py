@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp2, isclose
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from streaming.event import SIGNUP, VERSION, UserEvent
 from streaming.fold import Fold
@@ -123,6 +126,28 @@ def compare_items(found: Mapping[str, Popularity], events: Sequence[UserEvent]) 
         elif not isclose(popularity.mass(half_life), mass, rel_tol=1e-9):
             wrong.append(f"item {item} weighs {popularity.mass(half_life)}, not {mass}")
     return wrong
+
+
+def compare_log(folder: Path, sent: Iterable[UserEvent]) -> list[str]:
+    """What is wrong with the event log: everything sent is at one place; a zombie may log places twice."""
+    logged: dict[tuple[int, int], str] = {}
+    wrong = []
+    for path in folder.glob("*.parquet"):
+        table = pq.read_table(path, columns=["source", "offset", "event_id"])
+        for source, offset, event_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            other = logged.setdefault((source, offset), event_id)
+            if other != event_id:
+                wrong.append(f"the event log holds {other} and {event_id} at offset {offset} of {source}")
+    if sorted(event.event_id for event in sent) != sorted(logged.values()):
+        wrong.append(f"the event log holds {len(logged)} events, other ones than were sent")
+    return wrong
+
+
+def compare_dead_letters(found: Sequence[bytes | None], poison: Sequence[bytes | None]) -> list[str]:
+    """What is wrong with the dead letters `found`, which must be the `poison` and nothing else."""
+    if sorted(found, key=repr) == sorted(poison, key=repr):
+        return []
+    return [f"{len(found)} dead letters of {len(poison)} poisonous messages"]
 
 
 def _miscounted(found: Activity | None, wanted: Activity | None) -> tuple[int, int]:

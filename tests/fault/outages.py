@@ -1,7 +1,8 @@
 """What befalls the servers: a broker or a Redis that crashes, or is far away, or has lost what it had."""
 
 from tests.fault.processes import await_until
-from tests.fault.stage import Scenario, Stage
+from tests.fault.scenario import Scenario
+from tests.fault.stage import Stage
 from tests.fault.traps import Trap
 
 

@@ -5,7 +5,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from streaming.cutover import complete, prepare
 from streaming.event import UserEvent
-from tests.fault.stage import Scenario, Stage
+from tests.fault.scenario import Scenario
+from tests.fault.stage import Stage
 from tests.fault.traps import Trap
 
 

@@ -9,7 +9,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from streaming.dead_letters import topic_of
 from streaming.event import SIGNUP, UserEvent, encode
 from tests.fault.processes import PatienceError, await_until
-from tests.fault.stage import BATCH, Scenario, Stage
+from tests.fault.scenario import Scenario
+from tests.fault.stage import BATCH, Stage
 from tests.fault.traps import Trap
 from tests.streams import DAY, NOON, rating
 

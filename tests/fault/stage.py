@@ -4,14 +4,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import pyarrow.parquet as pq
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
@@ -24,14 +23,21 @@ from streaming.position import origin, source
 from streaming.producer import Producer
 from streaming.sink import GuardedSink
 from tests.fault.link import SlowLink
-from tests.fault.oracle import Verdict, compare, compare_items, counting, crowd
+from tests.fault.oracle import (
+    Verdict,
+    compare,
+    compare_dead_letters,
+    compare_items,
+    compare_log,
+    counting,
+    crowd,
+)
 from tests.fault.processes import PATIENCE_S, PatienceError, Processes, Worker, await_until
+from tests.fault.scenario import Scenario, StoreKind
 from tests.fault.servers import Kafka, Redis
 from tests.fault.traps import Trap
 from tests.fault.worker import Job
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
-
-StoreKind = Literal["redis", "sqlite"]
 
 BATCH = 50
 SESSION_S = 1.5
@@ -39,25 +45,6 @@ _PARTITIONS = 4
 USERS, EVENTS = 60, 1_200
 _MOST_RESTARTS = 30
 _MUTANT_PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One fault.
-
-    Attributes:
-        name: as it is labelled in results.
-        act: lets it happen, and returns once all is folded.
-        stores: where it can.
-        distant: whether Kafka and Redis are behind round trips of 300 ms.
-        fsync: how Redis makes its log durable.
-    """
-
-    name: str
-    act: "Callable[[Stage], None]"
-    stores: tuple[StoreKind, ...] = ("redis", "sqlite")
-    distant: bool = False
-    fsync: str = "always"
 
 
 @dataclass
@@ -231,28 +218,11 @@ class Stage:
         found = self.sink.read({event.user_id for event in self.sent})
         verdict = compare(found, counting(self.sent))
         verdict.wrong += compare_items(self._items.read(ITEMS.ids), counting(self.sent))
+        verdict.wrong += compare_log(self.workspace.offline / "events", self.sent)
+        letters = read_dead_letters(self.kafka.broker, self.topic)
+        verdict.wrong += compare_dead_letters([letter.value for letter in letters], self.poison)
         verdict.wrong += self.wrong
-        self._judge_log(verdict)
-        self._judge_dead_letters(verdict)
         return verdict
-
-    def _judge_log(self, verdict: Verdict) -> None:
-        """Every event sent is logged at its one place; places may be logged twice, by a zombie."""
-        logged: dict[tuple[int, int], str] = {}
-        for path in (self.workspace.offline / "events").glob("*.parquet"):
-            table = pq.read_table(path, columns=["source", "offset", "event_id"])
-            for place in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-                other = logged.setdefault(place[:2], place[2])
-                if other != place[2]:
-                    verdict.wrong.append(f"the event log holds {other} and {place[2]} at {place[:2]}")
-        sent, found = sorted(event.event_id for event in self.sent), sorted(logged.values())
-        if sent != found:
-            verdict.wrong.append(f"the event log holds {len(found)} events of {len(sent)}")
-
-    def _judge_dead_letters(self, verdict: Verdict) -> None:
-        found = [letter.value for letter in read_dead_letters(self.kafka.broker, self.topic)]
-        if sorted(found, key=repr) != sorted(self.poison, key=repr):
-            verdict.wrong.append(f"{len(found)} dead letters of {len(self.poison)} poisonous messages")
 
     # Behind the stage
 

@@ -1,13 +1,16 @@
 """The oracle itself: it must see each single event that is missing or counted too often."""
 
 import random
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from streaming.event import SIGNUP, UserEvent
 from streaming.fold import Fold
 from streaming.profile import UNKNOWN, Profile
-from tests.fault.oracle import compare, counting, crowd
+from tests.fault.oracle import compare, compare_dead_letters, compare_log, counting, crowd
 from tests.shop import CATALOGUE, ITEMS
 from tests.streams import DAY, NOON, rating
 
@@ -60,3 +63,25 @@ def test_events_count_once_and_in_time() -> None:
     late = rating("ann", "novel", NOON - 90 * DAY - 1)
     assert counting([known, known, late, in_time]) == [known, in_time]
     assert counting([late, known]) == [late, known]
+
+
+def test_the_event_log_holds_all_that_was_sent_wherever_it_is_written_twice(tmp_path: Path) -> None:
+    sent = EVENTS[:3]
+    rows = [(7, offset, event.event_id) for offset, event in enumerate(sent)]
+
+    def write(name: str, part: list[tuple[int, int, str]]) -> None:
+        columns = dict(zip(("source", "offset", "event_id"), zip(*part, strict=True), strict=True))
+        pq.write_table(pa.table({key: list(column) for key, column in columns.items()}), tmp_path / name)
+
+    write("0.parquet", rows[:2])
+    assert compare_log(tmp_path, sent) == ["the event log holds 2 events, other ones than were sent"]
+    write("1.parquet", rows[1:])
+    assert compare_log(tmp_path, sent) == []
+    write("2.parquet", [(7, 0, "another")])
+    assert "at offset 0" in compare_log(tmp_path, sent)[0]
+
+
+def test_dead_letters_are_the_poison_and_nothing_else() -> None:
+    assert compare_dead_letters([b"b", None], [None, b"b"]) == []
+    assert compare_dead_letters([b"b"], [None, b"b"])
+    assert compare_dead_letters([b"b", b"b"], [b"b"])
