@@ -18,6 +18,8 @@ class Case(msgspec.Struct, frozen=True):
         offline: what else is kept: `events` or `none`.
         consumers: how many share the topic, all on one core.
         compression: of the topic.
+        history: whether rows begin `empty`, as a peer's own state does, or `full`: every bounded list
+            at its bound, which is as large as they get.
     """
 
     subject: str = KINDLING
@@ -26,6 +28,7 @@ class Case(msgspec.Struct, frozen=True):
     offline: str = "none"
     consumers: int = 1
     compression: str = "none"
+    history: str = "empty"
 
     @property
     def labels(self) -> dict[str, str | int]:
@@ -45,6 +48,8 @@ class Case(msgspec.Struct, frozen=True):
         words = [f"{self.subject} → {self.store}"]
         if self.guard == "off":
             words.append("guard off")
+        if self.history == "full":
+            words.append("full rows")
         if self.offline != "none":
             words.append("offline log")
         if self.consumers > 1:
@@ -53,6 +58,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 ISSUED = Case()
+FULL = Case(history="full")
 UNGUARDED = Case(guard="off")
 TWO_CONSUMERS = Case(consumers=2)
 CEILING = Case(KAFKA_PYTHON, "none", "none")
@@ -61,6 +67,7 @@ CASES = (
     Case(KAFKA_PYTHON, "none", "none", compression="gzip"),
     ISSUED,
     UNGUARDED,
+    FULL,
     Case(offline="events"),
     Case(compression="gzip"),
     TWO_CONSUMERS,
@@ -70,7 +77,7 @@ CASES = (
     Case(QUIXSTREAMS, "rocksdb", "none"),
 )
 # Whose steps are looked into.
-STAGED = (ISSUED, Case(offline="events"), Case(store="sqlite"))
+STAGED = (ISSUED, FULL, Case(offline="events"), Case(store="sqlite"))
 
 
 def _compressed(compression: str) -> str:

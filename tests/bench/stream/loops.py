@@ -118,9 +118,11 @@ class PushSink(GuardedSink):
 
 
 def prepare(job: Job) -> None:
-    """Apply the feature store, and give every user a history."""
+    """Apply the feature store, and give every user a history where the case says so."""
     save_catalogue(workspace := Workspace(Path(job.root)))
     store = apply(workspace, job.redis if job.case.store == "redis" else None)
+    if job.case.history == "empty":
+        return
     sink = GuardedSink(store, CATALOGUE)
     for batch in batches(histories(), job.users):
         sink.write({user: Change(UNKNOWN, profile) for user, profile in batch.items()})

@@ -138,6 +138,7 @@ class Runner:
         return reports
 
     def _started(self, process: BaseProcess) -> BaseProcess:
+        process.daemon = True  # ends with us, however we end
         process.start()
         return process
 

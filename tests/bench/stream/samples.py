@@ -11,7 +11,7 @@ import msgspec
 
 _STATM = Path("/proc/self/statm")
 _PAGE = resource.getpagesize()
-_WARM_UP = 0.1  # of the events: caches fill, connections open
+_WARM_UP = 0.3  # of the events: caches fill, connections open
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):

@@ -1,6 +1,7 @@
 """The suite: every case in turn, round after round, then the steps within ours and its memory."""
 
 import argparse
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streaming.errors import BrokerError
-from tests.bench.stream.cases import CASES, ISSUED, QUIXSTREAMS, STAGED, Case
+from tests.bench.stream.cases import CASES, FULL, QUIXSTREAMS, STAGED, Case
 from tests.bench.stream.report import Findings, write
 from tests.bench.stream.rig import Rig, RigError, fill, running_rig
 from tests.bench.stream.runs import Run, Runner, Traffic
@@ -34,7 +35,7 @@ class Plan:
     memory_users: int = 1_000_000
 
 
-QUICK = Plan(rounds=1, events=150_000, memory_events=400_000, memory_users=100_000)
+QUICK = Plan(rounds=1, events=300_000, memory_events=400_000, memory_users=100_000)
 
 
 @dataclass
@@ -67,11 +68,11 @@ class Suite:
         }
         crowd = Traffic("crowd", self.plan.memory_events, self.plan.memory_users)
         memory = None
-        if ISSUED in self.cases:
+        if FULL in self.cases:
             with _said(f"{crowd.events:,} events of {crowd.users:,} users"):
                 fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
             with _said("watching memory over them"):
-                memory = self.runner.run(ISSUED, crowd, fresh=True)
+                memory = self.runner.run(FULL, crowd, fresh=True)
         return Findings(runs, stages, topics["none"].events, memory, crowd.users)
 
     def _topic(self, compression: str) -> Traffic:
@@ -122,6 +123,8 @@ def main() -> None:
     started = datetime.now(UTC)
     folder = arguments.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    # Stopped by whoever, the servers are to be stopped as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))
     try:
         with running_rig() as rig:
             found = Suite(rig, Runner(rig, folder / "work"), plan, cases).measure()
