@@ -5,7 +5,7 @@ group has committed. Kafka tells of changes on a thread of its own, while `poll`
 here they are noted down, and a partition is held back until `settle` has found its place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -94,7 +94,7 @@ class Assignment(ConsumerRebalanceListener):
     @property
     def settled(self) -> list[TopicPartition]:
         """The partitions that are read from."""
-        return [TopicPartition(self._topic, number) for number in sorted(self._stored.keys() - self._held)]
+        return self._partitions(self._stored.keys() - self._held)
 
     def take_left(self) -> set[int]:
         """The partitions that left us since the last time, also those that came back."""
@@ -113,7 +113,7 @@ class Assignment(ConsumerRebalanceListener):
             SinkError: the store cannot be read.
             PositionError: the topic does not hold what comes next.
         """
-        held = [TopicPartition(self._topic, number) for number in sorted(self._held)]
+        held = self._partitions(self._held)
         sources = [source(self._origin, tp.partition) for tp in held]
         self._sink.begin()
         stands, items = self._sink.positions(sources), self._item_side.open(sources)
@@ -139,8 +139,8 @@ class Assignment(ConsumerRebalanceListener):
     def rewind(self) -> None:
         """Hold everything back, to go on from where the store stands."""
         self._held = set(self._ours)
-        self._left |= self._held
-        self._kafka.pause(*(TopicPartition(self._topic, number) for number in self._held))
+        self._left |= self._ours
+        self._kafka.pause(*self._partitions(self._held))
 
     def verify(self) -> None:
         """Return if the store still stands where we know it to.
@@ -153,7 +153,7 @@ class Assignment(ConsumerRebalanceListener):
             RewoundError: it has lost what it had confirmed.
         """
         floors = {source(self._origin, number): floor for number, floor in self._stored.items()}
-        stands = self._sink.positions(list(floors))
+        stands = self._sink.positions(floors)
         behind = {at: stands.get(at, -1) for at, floor in floors.items() if stands.get(at, -1) < floor}
         if behind:
             raise RewoundError(behind)
@@ -165,11 +165,9 @@ class Assignment(ConsumerRebalanceListener):
             SinkError: the store cannot be written.
             RewoundError: it has lost what it had confirmed.
         """
+        floors = self._stored
         self._sink.move(
-            {
-                source(self._origin, number): Move(self._stored[number], offset)
-                for number, offset in following.items()
-            }
+            {source(self._origin, number): Move(floors[number], to) for number, to in following.items()}
         )
         for number, offset in following.items():
             # What is read again for the item side does not take users back.
@@ -214,6 +212,9 @@ class Assignment(ConsumerRebalanceListener):
             self._ours.discard(number)
             self._held.discard(number)
             self._stored.pop(number, None)
+
+    def _partitions(self, numbers: Set[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
 
     def _following(self, number: int) -> int:
         return max(self._stored[number], self._starts[number])
