@@ -205,13 +205,12 @@ class Assignment(ConsumerRebalanceListener):
         return {number: offset for number, offset in self._stored.items() if offset >= 0}
 
     def _forget(self, gone: Any) -> None:
-        self._changes += bool(gone)
-        for partition in gone:
-            number = partition.partition
-            self._left.add(number)
-            self._ours.discard(number)
-            self._held.discard(number)
-            self._stored.pop(number, None)
+        numbers = {partition.partition for partition in gone}
+        self._changes += bool(numbers)
+        self._left |= numbers
+        self._ours -= numbers
+        self._held -= numbers
+        self._stored = {number: at for number, at in self._stored.items() if number not in numbers}
 
     def _partitions(self, numbers: Set[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number) for number in sorted(numbers)]
@@ -244,9 +243,8 @@ class Assignment(ConsumerRebalanceListener):
         if not self._from_log_start:
             raise PositionError(
                 f"{where} begins at offset {begin}, but features are folded only up to {known}: the broker "
-                f"has dropped {begin - known:,} records. `kindling backfill` folds those again that the "
-                "offline log holds; `kindling consume --from-log-start` goes on without the others, and "
-                "counts them"
+                f"has dropped {begin - known:,} records. `kindling backfill` folds those that the offline log "
+                "holds; `kindling consume --from-log-start` goes on without the others, and counts them"
             )
         self.expired += begin - known
         return begin
