@@ -177,11 +177,9 @@ class GuardedSink:
         done: dict[str, Write] = {}
         for user, (before, after) in changes.items():
             if after.attributes is not before.attributes and after.attributes is not None:
-                values = row.attribute_values(after.attributes)
-                declared[user] = _write(user, before.attributes, after.attributes, values)
+                declared[user] = _write(user, before.attributes, after.attributes)
             if after.activity is not before.activity and after.activity is not None:
-                values = row.activity_values(after.activity)
-                done[user] = _write(user, before.activity, after.activity, values)
+                done[user] = _write(user, before.activity, after.activity)
         return self._write(self._attributes, declared) | self._write(self._activity, done)
 
     def positions(self, sources: Collection[int]) -> dict[int, int]:
@@ -225,10 +223,22 @@ class GuardedSink:
             raise SinkError(f"cannot {doing} {self._place}: {error}; is it running?") from error
 
 
-def _write(
-    user: str, before: Activity | Attributes | None, after: Activity | Attributes, values: list[bytes]
-) -> Write:
-    return Write(row.entity_key(user), row.guard(before), values, row.written_at_ns(after))
+class _Values:
+    """A row's values, serialized when the store comes to them: it writes some while others are made."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, of: Activity | Attributes) -> None:
+        self._row = of
+
+    def __iter__(self) -> Iterator[bytes]:
+        made = self._row
+        values = row.activity_values(made) if isinstance(made, Activity) else row.attribute_values(made)
+        return iter(values)
+
+
+def _write(user: str, before: Activity | Attributes | None, after: Activity | Attributes) -> Write:
+    return Write(row.entity_key(user), row.guard(before), _Values(after), row.written_at_ns(after))
 
 
 def _chunks(users: Collection[str]) -> Iterator[Sequence[str]]:

@@ -26,70 +26,78 @@ _REDIRECTS = (AskError, TryAgainError, ClusterDownError)  # a MovedError is an A
 
 
 def send(
-    client: Any, keys: Sequence[bytes], commands: Sequence[Command], script: Script | None = None
+    client: Any, keys: Sequence[bytes], command_of: Callable[[int], Command], script: Script | None = None
 ) -> list[Any]:
     """The reply to each command; none is sent again that may have been carried out.
 
     Args:
         keys: the key of each command, by which it finds its server.
+        command_of: each command, by its place; asked for when it is its turn, so that the server works on
+            those before while it is made.
         script: what the commands call by digest, if they do.
 
     Raises:
         redis.RedisError: a server is gone, or refuses; some commands may have been carried out.
     """
-    replies = _scatter(client, keys, commands)
+    replies = _scatter(client, keys, range(len(keys)), command_of)
     failed = [index for index, reply in enumerate(replies) if isinstance(reply, ResponseError)]
     if failed and script is not None:
-        # Run from its text, a script is known by its digest from then on.
-        commands = [(b"EVAL", script.text, *command[2:]) for command in commands]
+        text, by_digest = script.text, command_of
+
+        def command_of(index: int) -> Command:
+            """Run from its text, a script is known by its digest from then on."""
+            return (b"EVAL", text, *by_digest(index)[2:])
+
         unknown = [index for index in failed if isinstance(replies[index], NoScriptError)]
-        repeated = _scatter(
-            client, [keys[index] for index in unknown], [commands[index] for index in unknown]
-        )
-        for index, reply in zip(unknown, repeated, strict=True):
+        for index, reply in zip(unknown, _scatter(client, keys, unknown, command_of), strict=True):
             replies[index] = reply
     for index in failed:
         if isinstance(replies[index], _REDIRECTS):
             # The slot is moving or has moved: the client knows how to follow, and learns from it.
-            name, *arguments = commands[index]
+            name, *arguments = command_of(index)
             replies[index] = client.execute_command(name.decode(), *arguments)
         elif isinstance(replies[index], ResponseError):
             raise replies[index]
     return replies
 
 
-def _scatter(client: Any, keys: Sequence[bytes], commands: Sequence[Command]) -> list[Any]:
-    """The reply to each command, errors among them, from whichever servers hold their keys."""
-    servers = by_server(client, keys)
-    answers = _exchange([(pool, [commands[index] for index in indices]) for pool, indices in servers])
-    replies: list[Any] = [None] * len(commands)
-    for (_, indices), answer in zip(servers, answers, strict=True):
-        for index, reply in zip(indices, answer, strict=True):
-            replies[index] = reply
-    return replies
+def _scatter(
+    client: Any, keys: Sequence[bytes], wanted: Sequence[int], command_of: Callable[[int], Command]
+) -> list[Any]:
+    """The reply to each wanted command, errors among them, from whichever servers hold their keys."""
+    servers = [
+        (pool, [wanted[place] for place in places])
+        for pool, places in by_server(client, [keys[index] for index in wanted])
+    ]
+    replies: dict[int, Any] = {}
+    for (_, indices), answer in zip(servers, _exchange(servers, command_of), strict=True):
+        replies.update(zip(indices, answer, strict=True))
+    return [replies[index] for index in wanted]
 
 
-def _exchange(batches: Sequence[tuple[ConnectionPool, Sequence[Command]]]) -> list[list[Any]]:
-    """Send each batch to its server, all before the first reply is read; nothing is sent twice.
+def _exchange(
+    batches: Sequence[tuple[ConnectionPool, Sequence[int]]], command_of: Callable[[int], Command]
+) -> list[list[Any]]:
+    """Send each server its commands, all before the first reply is read; nothing is sent twice.
 
     Returns:
-        By batch, a reply a command; a `ResponseError` is a reply too.
+        By server, a reply a command; a `ResponseError` is a reply too.
 
     Raises:
         redis.ConnectionError, redis.TimeoutError: which commands were carried out is not known.
     """
     with ExitStack() as stack:
         connections: list[tuple[Any, ExitStack, int]] = []
-        for pool, commands in batches:
+        for pool, indices in batches:
             connection: Any = pool.get_connection()
             stack.callback(pool.release, connection)
             # Replies left unread would answer somebody else's commands.
             unread = stack.enter_context(ExitStack())
             unread.callback(connection.disconnect)
-            for start in range(0, len(commands), _PACKET):
-                packet = b"".join([_pack(command) for command in commands[start : start + _PACKET]])
-                connection.send_packed_command([packet], check_health=False)
-            connections.append((connection, unread, len(commands)))
+            for start in range(0, len(indices), _PACKET):
+                packet = [_pack(command_of(index)) for index in indices[start : start + _PACKET]]
+                connection.send_packed_command([b"".join(packet)], check_health=False)
+            connections.append((connection, unread, len(indices)))
         replies = []
         for connection, unread, expected in connections:
             replies.append([_reply(connection) for _ in range(expected)])

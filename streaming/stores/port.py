@@ -6,7 +6,7 @@ if the stored one differs by then. So a consumer that slept through a rebalance,
 profile that somebody else has changed, overwrites nothing: it reads again and folds what is missing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from feast import FeatureView, RepoConfig
@@ -22,13 +22,14 @@ class Write(NamedTuple):
         key: Feast's serialized entity key.
         expected: the stored values of `GUARD_FEATURES`, serialized, as they were read; `NO_ROW` where
             there was none.
-        values: serialized `Value` protos, in the order of the features that the write is given.
+        values: serialized `Value` protos, in the order of the features that the write is given; they may
+            be serialized as they are iterated, while the store takes those before.
         at_ns: the row's timestamp, nanoseconds since the epoch.
     """
 
     key: bytes
     expected: tuple[bytes, bytes]
-    values: Sequence[bytes]
+    values: Iterable[bytes]
     at_ns: int
 
 

@@ -4,7 +4,8 @@ Keys, fields and values are those of Feast's Redis store, so plain Feast reads t
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from feast import Entity, FeatureView, RepoConfig
@@ -55,12 +56,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """See `GuardedStore.write_guarded`."""
         script = self._script(config, view, features)
         project = config.project.encode()
-        keys = [write.key + project for write in writes]
-        commands = [
-            (b"EVALSHA", script.digest, b"1", key, *write.expected, _stamp(write.at_ns), *write.values)
-            for key, write in zip(keys, writes, strict=True)
-        ]
-        replies = self._send(config, keys, commands, script)
+        keys, digest = [write.key + project for write in writes], script.digest
+
+        def command_of(index: int) -> Command:
+            _, expected, values, at_ns = writes[index]
+            return (b"EVALSHA", digest, b"1", keys[index], *expected, _stamp(at_ns), *values)
+
+        replies = self._send(config, keys, command_of, script)
         return [index for index, reply in enumerate(replies) if reply == 0]
 
     def write_unguarded(
@@ -69,11 +71,19 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """Write each row whatever is stored: the other side of a comparison with `write_guarded`."""
         stamp, *fields = self._fields(config, view, features)
         project = config.project.encode()
-        commands: list[Command] = []
-        for write in writes:
-            pairs = (part for pair in zip(fields, write.values, strict=True) for part in pair)
-            commands.append((b"HSET", write.key + project, stamp, _stamp(write.at_ns), *pairs))
-        self._send(config, [command[1] for command in commands], commands)
+        keys = [write.key + project for write in writes]
+
+        def command_of(index: int) -> Command:
+            _, _, values, at_ns = writes[index]
+            return (
+                b"HSET",
+                keys[index],
+                stamp,
+                _stamp(at_ns),
+                *chain.from_iterable(zip(fields, values, strict=True)),
+            )
+
+        self._send(config, keys, command_of)
 
     def read_raw(
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
@@ -84,14 +94,15 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         rows: list[list[bytes | None]] = []
         for start in range(0, len(keys), _READ_CHUNK):
             chunk = [key + project for key in keys[start : start + _READ_CHUNK]]
-            rows += self._send(config, chunk, [(b"HMGET", key, *fields) for key in chunk])
+            commands = [(b"HMGET", key, *fields) for key in chunk]
+            rows += self._send(config, chunk, commands.__getitem__)
         return rows
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
         """See `GuardedStore.delete`."""
         stored = key + config.project.encode()
         fields = self._fields(config, view, [feature.name for feature in view.features])
-        self._send(config, [stored], [(b"HDEL", stored, *fields)])
+        self._send(config, [stored], lambda _: (b"HDEL", stored, *fields))
 
     def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
         """See `GuardedStore.read_positions`."""
@@ -99,7 +110,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             return {}
         fields = [b"%d" % source for source in sources]
         keys = position_keys(self._get_client(config.online_store), config.project)
-        copies = self._send(config, keys, [(b"HMGET", key, *fields) for key in keys])
+        copies = self._send(config, keys, lambda index: (b"HMGET", keys[index], *fields))
         return {
             source: min(map(int, offsets))
             for source, offsets in zip(sources, zip(*copies, strict=True), strict=True)
@@ -127,7 +138,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         arguments = [epoch, *numbers]
         keys = position_keys(self._get_client(config.online_store), config.project)
         refused: dict[int, int] = {}
-        for reply in self._send(config, keys, [(b"EVAL", MOVE, b"1", key, *arguments) for key in keys]):
+        for reply in self._send(config, keys, lambda index: (b"EVAL", MOVE, b"1", keys[index], *arguments)):
             for source, position in zip(reply[::2], reply[1::2], strict=True):
                 refused[source] = min(position, refused.get(source, position))
         return refused
@@ -201,12 +212,12 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         self,
         config: RepoConfig,
         keys: Sequence[bytes],
-        commands: Sequence[Command],
+        command_of: Callable[[int], Command],
         script: Script | None = None,
     ) -> list[Any]:
         client = self._get_client(config.online_store)
         try:
-            return send(client, keys, commands, script)
+            return send(client, keys, command_of, script)
         except (ConnectionError, TimeoutError):
             if is_cluster(client):
                 self._client = None  # the next call asks anew who holds what
@@ -214,7 +225,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
 
     def _forget_positions(self, config: RepoConfig) -> None:
         keys = position_keys(self._get_client(config.online_store), config.project)
-        self._send(config, keys, [(b"DEL", key) for key in keys])
+        self._send(config, keys, lambda index: (b"DEL", keys[index]))
 
 
 def _stamp(at_ns: int) -> bytes:

@@ -173,9 +173,10 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                 if guarded and cursor.execute(statements.guard, (key,)).fetchone() != expected:
                     refused.append(index)
                     continue
+                row = tuple(values)
                 at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).replace(tzinfo=None)
-                if cursor.execute(statements.update, (*values, at, key)).rowcount < len(features):
-                    cursor.execute(statements.insert, (key, at, *values))
+                if cursor.execute(statements.update, (*row, at, key)).rowcount < len(features):
+                    cursor.execute(statements.insert, (key, at, *row))
         return refused
 
     def _of(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> Statements:
