@@ -62,7 +62,7 @@ class Assignment(ConsumerRebalanceListener):
         self._ours: set[int] = set()
         self._held: set[int] = set()
         self._left: set[int] = set()
-        # What we know the store to confirm, -1 for nothing; and where its records begin and end.
+        # What the store has confirmed, -1 for nothing; where its records begin and end.
         self._stored: dict[int, int] = {}
         self._starts: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -165,10 +165,8 @@ class Assignment(ConsumerRebalanceListener):
             SinkError: the store cannot be written.
             RewoundError: it has lost what it had confirmed.
         """
-        floors = self._stored
-        self._sink.move(
-            {source(self._origin, number): Move(floors[number], to) for number, to in following.items()}
-        )
+        floors, tag = self._stored, self._origin
+        self._sink.move({source(tag, number): Move(floors[number], to) for number, to in following.items()})
         for number, offset in following.items():
             # What is read again for the item side does not take users back.
             self._stored[number] = max(offset, self._stored[number])
@@ -243,8 +241,8 @@ class Assignment(ConsumerRebalanceListener):
         if not self._from_log_start:
             raise PositionError(
                 f"{where} begins at offset {begin}, but features are folded only up to {known}: the broker "
-                f"has dropped {begin - known:,} records. `kindling backfill` folds those that the offline log "
-                "holds; `kindling consume --from-log-start` goes on without the others, and counts them"
+                f"has dropped {begin - known:,} records. `kindling backfill` folds what the offline log "
+                "holds; `kindling consume --from-log-start` goes on without the rest, and counts it"
             )
         self.expired += begin - known
         return begin
