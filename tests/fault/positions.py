@@ -1,5 +1,7 @@
 """What befalls positions: records that expire before they are folded, and a topic of other partitions."""
 
+from collections.abc import Callable
+
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
@@ -43,35 +45,48 @@ def expired(stage: Stage) -> None:
     stage.drain()
 
 
-def cutover(stage: Stage) -> None:
+def cutover(*, racing: bool) -> Callable[[Stage], None]:
     """Scenario: from 4 partitions to 8, while producers switch one by one and send some events to both.
 
-    A consumer of the new topic freezes over events that one of the old topic folds meanwhile.
+    A consumer of the new topic freezes over users whose rows one of the old topic changes meanwhile.
+
+    Args:
+        racing: whether both may fold, at the same time, events that were sent to both.
     """
-    old, new = stage.topic, f"{stage.topic}-8"
-    third = len(stage.events) // 3
-    stage.produce(stage.events[:third])
-    stage.start(Trap("after-write", 3)).await_end()
-    prepare(stage.kafka.broker, old, new, 8)
-    stage.add_topic(new, 8)
-    # Whose producer switches first, and what it had sent before without hearing that it arrived.
-    early = {event.user_id for event in stage.draw.sample(stage.events, 40)}
-    middle = stage.events[third : 2 * third]
-    again = [event for event in stage.events[third - 40 : third] if event.user_id in early]
-    stage.produce([*again, *(event for event in middle if event.user_id in early)], new)
-    sleeper = stage.start(Trap("before-write", 1, "stop", view="user_activity"), topic=new)
-    sleeper.await_stopped()
-    first = stage.start()
-    stage.produce([event for event in middle if event.user_id not in early], old)
-    stage.drain(topic=old)
-    sleeper.resume()
-    stage.produce(stage.events[2 * third :], new)
-    stage.over()
-    done = complete(stage.workspace, stage.kafka.broker, stage.sink.positions, old, new, quiet_s=1.0)
-    ends = sum(end for place, end in stage.ends.items() if place.topic == old)
-    stage.expect(sum(done.ends.values()) == ends, f"{old} was cut over before its end")
-    stage.stop(first)
-    stage.drain()
+
+    def act(stage: Stage) -> None:
+        old, new = stage.topic, f"{stage.topic}-8"
+        third = len(stage.events) // 3
+        stage.produce(stage.events[:third])
+        first = stage.start(Trap("after-write", 3))
+        first.await_end()
+        if not racing:
+            first = stage.start()
+            stage.drain()
+        prepare(stage.kafka.broker, old, new, 8)
+        stage.add_topic(new, 8)
+        # Whose producer switches first, and what it had sent before without hearing that it arrived.
+        early = {event.user_id for event in stage.draw.sample(stage.events, 40)}
+        middle = stage.events[third : 2 * third]
+        again = [event for event in stage.events[third - 40 : third] if event.user_id in early]
+        switched = [event for event in middle if event.user_id in early]
+        stage.produce([*again, *switched[::2]], new)
+        sleeper = stage.start(Trap("before-write", 1, "stop", view="user_activity"), topic=new)
+        sleeper.await_stopped()
+        if racing:
+            first = stage.start()
+        stage.produce([*switched[1::2], *(event for event in middle if event.user_id not in early)], old)
+        stage.drain(topic=old)
+        sleeper.resume()
+        stage.produce(stage.events[2 * third :], new)
+        stage.over()
+        done = complete(stage.workspace, stage.kafka.broker, stage.sink.positions, old, new, quiet_s=1.0)
+        ends = sum(end for place, end in stage.ends.items() if place.topic == old)
+        stage.expect(sum(done.ends.values()) == ends, f"{old} was cut over before its end")
+        stage.stop(first)
+        stage.drain()
+
+    return act
 
 
 def _event_ids(stage: Stage, ranges: dict[TopicPartition, tuple[int, int]]) -> set[str]:
@@ -89,4 +104,8 @@ def _event_ids(stage: Stage, ranges: dict[TopicPartition, tuple[int, int]]) -> s
     return found
 
 
-SCENARIOS = [Scenario("expired-offsets", expired), Scenario("cutover", cutover)]
+SCENARIOS = [
+    Scenario("expired-offsets", expired),
+    Scenario("cutover", cutover(racing=False)),
+    Scenario("cutover-race", cutover(racing=True)),
+]
