@@ -85,7 +85,7 @@ class Consumer:
         topic: str = "events",
         group_id: str = "kindling",
         *,
-        batch_events: int = 20_000,
+        batch_events: int = 50_000,
         batch_bytes: int = 16 << 20,
         batch_seconds: float = 0.2,
         cached_users: int = 20_000,

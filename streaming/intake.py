@@ -20,13 +20,14 @@ from streaming.errors import BrokerError
 _POLL_MS = 100
 # A poll takes as many records as have arrived: in slices, since they are counted in bytes after it.
 _POLL_RECORDS = 5_000
+_BEHIND_S = 2.0
 
 
 class Intake:
     """Polls for one consumer, and notices when the partitions change hands.
 
     A batch is as large as what arrives within `batch_seconds`, up to its bounds: small and quick
-    when the consumer keeps up, and large, with fewer rows to write for each event, when it is behind.
+    when the consumer keeps up, and full, with fewer rows to write for each event, when it is behind.
 
     Args:
         batch_events: most records in a batch.
@@ -77,8 +78,12 @@ class Intake:
                 size += sum(record.serialized_value_size for record in run)
             if not records or self._assignment.unsettled or self._hurried():
                 break
-            deadline = deadline or time.monotonic() + self._batch_seconds
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if deadline is None:
+                # Far behind, what waits to be read makes a batch large sooner than what arrives.
+                behind = (self._counters.lag or 0) > self._batch_events
+                deadline = now + (max(_BEHIND_S, self._batch_seconds) if behind else self._batch_seconds)
+            if now >= deadline:
                 break
         return records
 
