@@ -47,7 +47,7 @@ def draw_stages(path: Path, by_case: Mapping[Case, Mapping[str, Spent]], events:
     axes.set_yticks(range(len(by_case)), [case.title for case in by_case])
     axes.set_xlabel("CPU µs an event")
     axes.legend(
-        ncols=len(STAGES), loc="upper center", bbox_to_anchor=(0.4, -0.35), frameon=False, fontsize=8
+        ncols=len(STAGES), loc="lower center", bbox_to_anchor=(0.35, 1.0), frameon=False, fontsize=8
     )
     _save(figure, axes, path)
 

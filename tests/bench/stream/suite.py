@@ -73,7 +73,7 @@ class Suite:
                 fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
             with _said("watching memory over them"):
                 memory = self.runner.run(FULL, crowd, fresh=True)
-        return Findings(runs, stages, topics["none"].events, memory, crowd.users)
+        return Findings(runs, stages, self.plan.events, memory, crowd.users)
 
     def _topic(self, compression: str) -> Traffic:
         traffic = Traffic(f"events-{compression}", self.plan.events, self.plan.users)
