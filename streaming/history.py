@@ -32,9 +32,7 @@ def events_of(
     Raises:
         CatalogueError: the folder holds no events.
     """
-    path = data / EVENTS_FILE
-    if not path.exists():
-        raise CatalogueError(f"{path} does not exist: load data first with `kindling data load PATH`")
+    path = _events_file(data)
     attributes = _attributes(data / USERS_FILE)
     wanted = None if users is None else frozenset(users)
     joined: set[str] = set()
@@ -65,8 +63,12 @@ def events_of(
 
 
 def count_events(data: Path) -> int:
-    """How many events, sign-ups included, the whole of `data` makes."""
-    events = pq.ParquetFile(data / EVENTS_FILE)
+    """How many events, sign-ups included, the whole of `data` makes.
+
+    Raises:
+        CatalogueError: the folder holds no events.
+    """
+    events = pq.ParquetFile(_events_file(data))
     users = set(pc.unique(events.read(["user_id"]).column(0)).to_pylist())
     return int(events.metadata.num_rows) + len(users & _attributes(data / USERS_FILE).keys())
 
@@ -81,6 +83,13 @@ def sign_up(user_id: str, time_ms: int, attributes: dict[str, Any]) -> UserEvent
         event_time=time_ms,
         attributes=attributes,
     )
+
+
+def _events_file(data: Path) -> Path:
+    path = data / EVENTS_FILE
+    if not path.exists():
+        raise CatalogueError(f"{path} does not exist: load data first with `kindling data load PATH`")
+    return path
 
 
 def _attributes(path: Path) -> dict[str, dict[str, Any]]:

@@ -52,3 +52,5 @@ def test_only_the_users_and_the_time_asked_for(data: Path) -> None:
 def test_a_folder_without_events_says_how_to_load_them(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="kindling data load"):
         next(events_of(tmp_path))
+    with pytest.raises(CatalogueError, match="kindling data load"):
+        count_events(tmp_path)
