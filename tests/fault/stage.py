@@ -106,8 +106,6 @@ class Stage:
         if self.redis is not None:
             self.redis.__exit__(kind, error, trace)
 
-    # What a scenario does
-
     def add_topic(self, name: str, partitions: int) -> None:
         """One more topic that is folded into the same store."""
         self.kafka.broker.create_topic(name, partitions)
@@ -198,19 +196,16 @@ class Stage:
         """Where stored features go on from, by partition; empty while the store is down."""
         return self._stands(self.sink)
 
-    # What is found in the end
-
     def verdict(self) -> Verdict:
         """Everything stored against everything sent, once all consumers have ended."""
-        self._end()
+        self._stop_all()
         if self.mutant is None:
             # Rows of items trail those of users: a stop may have come while they were read for again.
-            for topic in {
-                place.topic for place, _ in self.ends.items() - self._stands(self._items).items()
-            }:
+            behind = self.ends.items() - self._stands(self._items).items()
+            for topic in {place.topic for place, _ in behind}:
                 self.start(topic=topic)
             await_until(lambda: self._stands(self._items) == self.ends, "all items to be counted")
-            self._end()
+            self._stop_all()
         found = self.sink.read({event.user_id for event in self.sent})
         verdict = oracle.compare(found, counting(self.sent))
         verdict.wrong += oracle.compare_items(self._items.read(ITEMS.ids), counting(self.sent))
@@ -220,9 +215,7 @@ class Stage:
         verdict.wrong += self.wrong
         return verdict
 
-    # Behind the stage
-
-    def _end(self) -> None:
+    def _stop_all(self) -> None:
         self.stop(*(worker for worker in self.workers if not worker.ended.is_set()))
 
     def _stands(self, sink: GuardedSink | GuardedItems) -> dict[TopicPartition, int]:
