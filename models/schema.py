@@ -95,16 +95,17 @@ def sparse_profile(
     known = [event for event in events if event.item_id in items.index]
     if not known:
         return SparseProfile(attributes)
-    newest_first = sorted(known, key=lambda event: event.time_ms, reverse=True)
-    weights = decay_weights(
-        [catalogue.event_weight(event.type, event.value) for event in newest_first],
-        [event.time_ms for event in newest_first],
-        newest_first[0].time_ms,
-        catalogue.half_life_days,
+    # As a profile keeps them: those of one time in order of item and weight.
+    times, ids, undecayed = zip(
+        *sorted(
+            ((e.time_ms, e.item_id, catalogue.event_weight(e.type, e.value)) for e in known), reverse=True
+        ),
+        strict=True,
     )
+    weights = decay_weights(undecayed, times, times[0], catalogue.half_life_days)
     affinity = np.zeros(len(catalogue.categories))
-    for event, weight in zip(newest_first, weights, strict=True):
-        categories = items.categories[items.index[event.item_id]]
+    for item_id, weight in zip(ids, weights, strict=True):
+        categories = items.categories[items.index[item_id]]
         if categories:
             affinity[list(categories)] += weight / len(categories)
     recent = slice(catalogue.recent_length)
@@ -112,7 +113,7 @@ def sparse_profile(
         attributes,
         len(known),
         affinity.tolist(),
-        [event.item_id for event in newest_first[recent]],
+        list(ids[recent]),
         weights[recent].tolist(),
     )
 

@@ -53,6 +53,7 @@ class Histories:
         values: [E] event values, NaN where there is none.
         times_ms: [E] milliseconds since the epoch.
         attributes: [U, A] declared attributes, one-hot.
+        item_ranks: [I] the rank of each item's id among all.
     """
 
     user_ids: list[str]
@@ -62,6 +63,7 @@ class Histories:
     values: Doubles
     times_ms: Indices
     attributes: Floats
+    item_ranks: Indices
 
     @cached_property
     def counts(self) -> Indices:
@@ -113,6 +115,7 @@ class Histories:
         Args:
             item_shares: [I, C], see `item_category_shares`.
         """
+        cut = self._as_kept(cut)
         rows, size = cut.rows, len(cut.users)
         weights = self._decayed(cut, schema.catalogue.half_life_days)
         items = self.items[cut.events]
@@ -148,6 +151,12 @@ class Histories:
         )
         total = np.bincount(cut.rows, weights, len(cut.users))[:, None]
         return np.asarray(sums / np.where(total > 0, total, 1), np.float32)
+
+    def _as_kept(self, cut: Cut) -> Cut:
+        """The cut's events as a profile keeps them: those of one time in order of item and weight."""
+        items, weights = self.items[cut.events], self.weights[cut.events]
+        order = np.lexsort((weights, self.item_ranks[items], self.times_ms[cut.events], cut.rows))
+        return replace(cut, events=cut.events[order])
 
     def _decayed(self, cut: Cut, half_life_days: float) -> Doubles:
         """Weights of the cut's events, decayed to the newest event of their row."""
@@ -201,4 +210,5 @@ def load_histories(folder: Path, catalogue: Catalogue, items: Items) -> Historie
         values=np.array([np.nan if value is None else value for value in values], np.float64)[order],
         times_ms=events["event_time"].cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64()).to_numpy()[order],
         attributes=attributes,
+        item_ranks=np.argsort(np.argsort(np.array(items.ids))),
     )

@@ -80,9 +80,11 @@ def fold_all(data: Path, users: set[str], shown: int, cutoff_ms: int) -> dict[st
 
 def without_positions(profile: Profile) -> Profile:
     """The features alone: offsets differ from run to run."""
-    if profile.activity is None:
-        return profile
-    return replace(profile, activity=replace(profile.activity, sources=(), offsets=()))
+    done, declared = profile.activity, profile.attributes
+    return Profile(
+        done and replace(done, sources=(), offsets=()),
+        declared and replace(declared, sources=(), offsets=()),
+    )
 
 
 def test_a_demo_whose_consumer_is_killed_ends_in_the_same_features(tmp_path: Path, shop: Path) -> None:
