@@ -107,5 +107,6 @@ def _event_ids(stage: Stage, ranges: dict[TopicPartition, tuple[int, int]]) -> s
 SCENARIOS = [
     Scenario("expired-offsets", expired),
     Scenario("cutover", cutover(racing=False)),
-    Scenario("cutover-race", cutover(racing=True)),
+    # An item may be counted for either copy before it is known whose the user's row took.
+    Scenario("cutover-race", cutover(racing=True), counts_items=False),
 ]

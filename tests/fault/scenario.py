@@ -20,6 +20,7 @@ class Scenario:
         stores: where it can.
         distant: whether Kafka and Redis are behind round trips of 300 ms.
         fsync: how Redis makes its log durable.
+        counts_items: whether items' counts are promised to be exact, too.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Scenario:
     stores: tuple[StoreKind, ...] = ("redis", "sqlite")
     distant: bool = False
     fsync: str = "always"
+    counts_items: bool = True
