@@ -7,7 +7,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from feature_repo.tombstones import Tombstones
 from streaming.decode import DeadLetterError, Decoder
-from streaming.event import UserEvent
+from streaming.event import SIGNUP, UserEvent
 from streaming.fold import Fold, Outcome
 from streaming.position import Position, source
 from streaming.profile import Profile
@@ -94,9 +94,12 @@ class Batch:
             profile = after.get(event.user_id)
             if profile is None:
                 continue
-            outcome = self.outcomes[index] = fold.judge(profile, event, at)
+            outcome = fold.judge(profile, event, at)
             if outcome is Outcome.FOLD:
                 after[event.user_id] = fold(profile, event, at)
+            elif event.type == SIGNUP and profile.attributes == self.profiles[event.user_id].attributes:
+                continue  # this half was written, by us; the other was refused
+            self.outcomes[index] = outcome
         self.profiles.update(after)
         self.changes = {
             user: Change(profiles[user], profile)
