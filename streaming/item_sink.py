@@ -1,22 +1,21 @@
 """The item sink: where popularities are kept. A port, Feast behind it, and one in memory."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from feast import FeatureStore
 
 from feature_repo.catalogue import Catalogue
 from streaming import item_row
-from streaming.errors import LayoutError, RewoundError, SinkError
+from streaming.errors import LayoutError
 from streaming.popularity import UNUSED, Popularity
-from streaming.stores.port import GuardedStore, Move, Write
+from streaming.progress import MemoryProgress, Progress, StoredProgress
+from streaming.stores.port import Write
 
 _CHUNK = 1_000  # as in `sink`: SQLite's limit of parameters, and short answers for a reader
 # The item side is stored at its own pace: its positions are others than the users' of the same source.
 _ITEM_SIDE = 1 << 48
-
-T = TypeVar("T")
 
 
 class ItemChange(NamedTuple):
@@ -26,7 +25,7 @@ class ItemChange(NamedTuple):
     after: Popularity
 
 
-class ItemSink(Protocol):
+class ItemSink(Progress, Protocol):
     """Reads and writes popularities by item, and remembers how far the stream is counted into them."""
 
     def read(self, items: Collection[str]) -> dict[str, Popularity]:
@@ -43,35 +42,13 @@ class ItemSink(Protocol):
             SinkError: the store cannot be written; rows may have been in part.
         """
 
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """By source, the offset to go on from; absent where nothing was ever counted.
 
-        Raises:
-            SinkError: the store cannot be read.
-        """
-
-    def begin(self) -> None:
-        """Here a batch begins: `move` is to find out if the store restarts from here on.
-
-        Raises:
-            SinkError: the store cannot be read.
-        """
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """Advance positions, after everything before them is written.
-
-        Raises:
-            SinkError: the store cannot be written.
-            RewoundError: it has lost what it had confirmed; other sources may have moved.
-        """
-
-
-class MemoryItems:
+class MemoryItems(MemoryProgress):
     """Popularities in a dictionary: for tests, and for folding a history without a store."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: dict[str, Popularity] = {}
-        self._positions: dict[int, int] = {}
 
     def read(self, items: Collection[str]) -> dict[str, Popularity]:
         """See `ItemSink.read`."""
@@ -88,27 +65,8 @@ class MemoryItems:
                 rejected.add(item)
         return rejected
 
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """See `ItemSink.positions`."""
-        return {source: self._positions[source] for source in sources if source in self._positions}
 
-    def begin(self) -> None:
-        """See `ItemSink.begin`: memory that restarts is gone as a whole."""
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """See `ItemSink.move`."""
-        behind = {}
-        for source, (floor, following) in moves.items():
-            stands = self._positions.get(source, -1)
-            if stands < floor:
-                behind[source] = stands
-            else:
-                self._positions[source] = max(stands, following)
-        if behind:
-            raise RewoundError(behind)
-
-
-class GuardedItems:
+class GuardedItems(StoredProgress):
     """Popularities in Feast's online store, by way of its guarded writes.
 
     Raises:
@@ -116,10 +74,10 @@ class GuardedItems:
     """
 
     def __init__(self, store: FeatureStore, catalogue: Catalogue) -> None:
-        self._half_life_days = catalogue.half_life_days
-        self._config = store.config
-        self._view = store.get_feature_view(item_row.VIEW)
         online: Any = store.provider.online_store
+        super().__init__(store.config, online, _ITEM_SIDE)
+        self._half_life_days = catalogue.half_life_days
+        self._view = store.get_feature_view(item_row.VIEW)
         missing = set(item_row.FEATURES) - {field.name for field in self._view.features}
         if missing or not hasattr(online, "write_guarded"):
             lacking = (
@@ -127,9 +85,8 @@ class GuardedItems:
                 if missing
                 else "writes are not guarded"
             )
-            raise LayoutError(f"{self._place}: {lacking}; run `kindling apply` to bring it up to date")
-        self._online: GuardedStore = online
-        self._epoch = b""
+            place = f"the {self._config.online_store.type} online store"
+            raise LayoutError(f"{place}: {lacking}; run `kindling apply` to bring it up to date")
 
     def read(self, items: Collection[str]) -> dict[str, Popularity]:
         """See `ItemSink.read`."""
@@ -159,30 +116,3 @@ class GuardedItems:
             "write to", self._online.write_guarded, self._config, self._view, features, writes
         )
         return {items[index] for index in rejected}
-
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """See `ItemSink.positions`."""
-        tagged = [source | _ITEM_SIDE for source in sources]
-        found = self._call("read from", self._online.read_positions, self._config, tagged)
-        return {source ^ _ITEM_SIDE: following for source, following in found.items()}
-
-    def begin(self) -> None:
-        """See `ItemSink.begin`."""
-        self._epoch = self._call("read from", self._online.epoch, self._config)
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """See `ItemSink.move`."""
-        tagged = {source | _ITEM_SIDE: move for source, move in moves.items()}
-        behind = self._call("write to", self._online.move_positions, self._config, tagged, self._epoch)
-        if behind:
-            raise RewoundError({source ^ _ITEM_SIDE: stands for source, stands in behind.items()})
-
-    @property
-    def _place(self) -> str:
-        return f"the {self._config.online_store.type} online store"
-
-    def _call(self, doing: str, call: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return call(*arguments)
-        except self._online.failures as error:
-            raise SinkError(f"cannot {doing} {self._place}: {error}; is it running?") from error

@@ -1,21 +1,20 @@
 """The sink: where profiles are kept between batches. A port, Feast behind it, and one in memory."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from feast import FeatureStore, FeatureView
 
 from feature_repo.catalogue import Catalogue
 from streaming import row
-from streaming.errors import LayoutError, RewoundError, SinkError
+from streaming.errors import LayoutError
 from streaming.profile import UNKNOWN, Activity, Attributes, Profile
-from streaming.stores.port import GuardedStore, Move, Write
+from streaming.progress import MemoryProgress, Progress, StoredProgress
+from streaming.stores.port import Write
 
 # SQLite takes at most 32,766 parameters a statement, and a reader waits for a whole answer.
 _READ_CHUNK = 1_000
-
-T = TypeVar("T")
 
 
 class Change(NamedTuple):
@@ -25,7 +24,7 @@ class Change(NamedTuple):
     after: Profile
 
 
-class FeatureSink(Protocol):
+class FeatureSink(Progress, Protocol):
     """Reads and writes profiles by user, and remembers how far the stream is folded into them."""
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
@@ -48,38 +47,16 @@ class FeatureSink(Protocol):
             SinkError: the store cannot be written; rows may have been in part.
         """
 
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """By source, the offset to go on from; absent where nothing was ever folded.
-
-        Raises:
-            SinkError: the store cannot be read.
-        """
-
-    def begin(self) -> None:
-        """Here a batch begins: `move` is to find out if the store restarts from here on.
-
-        Raises:
-            SinkError: the store cannot be read.
-        """
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """Advance positions, after everything before them is written.
-
-        Raises:
-            SinkError: the store cannot be written.
-            RewoundError: it has lost what it had confirmed; other sources may have moved.
-        """
-
     def durable_after_s(self) -> float:
         """Seconds after which a crash of the store no longer loses what was written."""
 
 
-class MemorySink:
+class MemorySink(MemoryProgress):
     """Profiles in a dictionary: for tests, and for folding a history without a store."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.profiles: dict[str, Profile] = {}
-        self._positions: dict[int, int] = {}
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
@@ -104,31 +81,12 @@ class MemorySink:
             self.profiles[user] = Profile(activity, attributes)
         return rejected
 
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """See `FeatureSink.positions`."""
-        return {source: self._positions[source] for source in sources if source in self._positions}
-
-    def begin(self) -> None:
-        """See `FeatureSink.begin`: memory that restarts is gone as a whole."""
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """See `FeatureSink.move`."""
-        behind = {}
-        for source, (floor, following) in moves.items():
-            stands = self._positions.get(source, -1)
-            if stands < floor:
-                behind[source] = stands
-            else:
-                self._positions[source] = max(stands, following)
-        if behind:
-            raise RewoundError(behind)
-
     def durable_after_s(self) -> float:
         """Nothing outlives the process, so nothing is lost that was promised."""
         return 0.0
 
 
-class GuardedSink:
+class GuardedSink(StoredProgress):
     """Profiles in Feast's online store, by way of its guarded writes.
 
     Serialized values go straight to the store: a push converts through a data frame and reads the
@@ -139,21 +97,20 @@ class GuardedSink:
     """
 
     def __init__(self, store: FeatureStore, catalogue: Catalogue) -> None:
+        online: Any = store.provider.online_store
+        if not hasattr(online, "write_guarded"):
+            raise LayoutError(
+                f"writes to the {store.config.online_store.type} online store are not guarded: "
+                "run `kindling apply` to configure it"
+            )
+        super().__init__(store.config, online)
         self._catalogue = catalogue
-        self._config = store.config
         self._activity = store.get_feature_view(row.ACTIVITY_VIEW)
         self._attributes = store.get_feature_view(row.ATTRIBUTES_VIEW)
         self._features = {
             view.name: row.feature_names(view.name, catalogue)
             for view in (self._activity, self._attributes)
         }
-        online: Any = store.provider.online_store
-        if not hasattr(online, "write_guarded"):
-            raise LayoutError(
-                f"writes to {self._place} are not guarded: run `kindling apply` to configure it"
-            )
-        self._online: GuardedStore = online
-        self._epoch = b""
 
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
@@ -182,20 +139,6 @@ class GuardedSink:
                 done[user] = _write(user, before.activity, after.activity)
         return self._write(self._attributes, declared) | self._write(self._activity, done)
 
-    def positions(self, sources: Collection[int]) -> dict[int, int]:
-        """See `FeatureSink.positions`."""
-        return self._call("read from", self._online.read_positions, self._config, sources)
-
-    def begin(self) -> None:
-        """See `FeatureSink.begin`."""
-        self._epoch = self._call("read from", self._online.epoch, self._config)
-
-    def move(self, moves: Mapping[int, Move]) -> None:
-        """See `FeatureSink.move`."""
-        behind = self._call("write to", self._online.move_positions, self._config, moves, self._epoch)
-        if behind:
-            raise RewoundError(behind)
-
     def durable_after_s(self) -> float:
         """See `FeatureSink.durable_after_s`."""
         return self._call("read from", self._online.durable_after_s, self._config)
@@ -211,16 +154,6 @@ class GuardedSink:
 
     def _names(self, view: FeatureView) -> list[str]:
         return list(self._features[view.name])
-
-    @property
-    def _place(self) -> str:
-        return f"the {self._config.online_store.type} online store"
-
-    def _call(self, doing: str, call: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return call(*arguments)
-        except self._online.failures as error:
-            raise SinkError(f"cannot {doing} {self._place}: {error}; is it running?") from error
 
 
 class _Values:
