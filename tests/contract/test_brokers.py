@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 
 from streaming.broker.choice import choose, read_address, write_address
 from streaming.broker.embedded import EmbeddedBroker
@@ -93,10 +93,10 @@ def test_what_is_sent_arrives_in_each_users_order(broker: Broker, topic: str) ->
     with Producer(broker, topic) as producer:
         assert producer.send(sent) == 500
     found: dict[bytes, list[bytes]] = {}
-    consumer = KafkaConsumer(
-        topic, **broker.options, auto_offset_reset="earliest", consumer_timeout_ms=20_000
-    )
+    consumer = KafkaConsumer(**broker.options, auto_offset_reset="earliest", consumer_timeout_ms=20_000)
     try:
+        # Subscribed without a group, the client now and then overlooks the topic for minutes.
+        consumer.assign([TopicPartition(topic, number) for number in range(4)])
         for count, record in enumerate(consumer, 1):
             found.setdefault(record.key, []).append(record.value)
             if count == 500:
