@@ -1,6 +1,6 @@
 """The consumer's Kafka client, set up so that it decides nothing by itself: no offset, no commit."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor
@@ -19,9 +19,24 @@ def strategy_of(assignor: Assignor) -> AbstractPartitionAssignor:
     return _STRATEGIES[assignor]()
 
 
+class Member(KafkaConsumer):
+    """A client that ends each rebalance it has begun.
+
+    Kafka's own forgets one that is still under way when a poll ends, if what called for it has passed
+    by the next: the metadata of another member's topic, say. It then reads nothing, and says nothing.
+    """
+
+    def poll(self, *arguments: Any, **options: Any) -> dict[Any, Any]:
+        """As the client's own."""
+        if self._coordinator.rebalance_in_progress():
+            self._coordinator.request_rejoin()
+        polled: dict[Any, Any] = super().poll(*arguments, **options)
+        return polled
+
+
 def client(
     broker: Broker, group_id: str, strategy: AbstractPartitionAssignor, session_seconds: float
-) -> KafkaConsumer:
+) -> Member:
     """A member of a group, not subscribed yet.
 
     Messages come as bytes: a deserializer that raises would hang the client for good.
@@ -29,7 +44,7 @@ def client(
     Raises:
         KafkaError, OSError: the broker cannot be reached.
     """
-    return KafkaConsumer(
+    return Member(
         **broker.options,
         group_id=group_id,
         enable_auto_commit=False,
