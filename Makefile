@@ -5,7 +5,7 @@ EXTRAS ?= cpu,train,redis,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test bench chaos lint types proto check-proto clean
+.PHONY: help install demo test bench chaos lint types proto check-proto promise-proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,15 +39,23 @@ lint: $(INSTALLED) check-proto ## ruff, mypy, import rules, generated code
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . kindling/v1/augment.proto
+PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . $(wildcard kindling/v1/*.proto)
+API = kindling/v1/baseline.binpb
 
 proto: $(INSTALLED) ## generate code from the .proto files
 	$(PROTOC) --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:.
 
+# The baseline is what callers were promised: fields, numbers and methods may be added to it, not changed.
 check-proto: $(INSTALLED)
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against $(API)
 	@out=$$(mktemp -d) && $(PROTOC) --python_out=$$out --grpc_python_out=$$out && \
-		diff -r -x '*.pyi' -x '*.proto' -x '__*' kindling/v1 $$out/kindling/v1 && rm -r $$out || \
+		diff -r -x '*.pyi' -x '*.proto' -x '*.binpb' -x '__*' kindling/v1 $$out/kindling/v1 && rm -r $$out || \
 		{ echo "kindling/v1 is stale: run make proto" >&2; exit 1; }
+
+promise-proto: $(INSTALLED) ## promise callers the API as it is now, if it breaks no promise made before
+	$(BIN)/buf breaking --against $(API)
+	$(BIN)/buf build --exclude-source-info --output $(API)
 
 clean: ## remove the virtual environment and everything in var/
 	rm -rf $(VENV) var

@@ -22,47 +22,66 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kindling/v1/augment.proto\x12\x0bkindling.v1\"(\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"[\n\x05\x45vent\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x42\x08\n\x06_value\"Y\n\x07Profile\x12*\n\nattributes\x18\x01 \x03(\x0b\x32\x16.kindling.v1.Attribute\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.kindling.v1.Event\"\x92\x01\n\x0e\x41ugmentRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\'\n\x07profile\x18\x02 \x01(\x0b\x32\x14.kindling.v1.ProfileH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x42\t\n\x07subject\"o\n\x0bVectorBlock\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12#\n\x06origin\x18\x02 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x17\n\x0fobserved_weight\x18\x04 \x01(\x02\"g\n\tItemBlock\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0f\n\x07weights\x18\x02 \x03(\x02\x12#\n\x06origin\x18\x03 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x04 \x01(\x02\"\xba\x02\n\x0f\x41ugmentResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12*\n\x08\x61\x66\x66inity\x18\x02 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12-\n\rvirtual_items\x18\x04 \x01(\x0b\x32\x16.kindling.v1.ItemBlock\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x13\n\x0bpassed_over\x18\x06 \x03(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x08 \x01(\x03\x12\x16\n\x0eobserved_count\x18\t \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\n \x01(\x08\"\x1b\n\x07UserIds\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"\x9f\x01\n\x0ePackedProfiles\x12\x1a\n\x12schema_fingerprint\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x10\n\x08\x61\x66\x66inity\x18\x03 \x01(\x0c\x12\x15\n\rhistory_items\x18\x04 \x01(\x0c\x12\x17\n\x0fhistory_weights\x18\x05 \x01(\x0c\x12\x12\n\nattributes\x18\x06 \x01(\x0c\x12\r\n\x05\x63ount\x18\x07 \x01(\x0c\"\xb3\x01\n\x13\x41ugmentBatchRequest\x12%\n\x05users\x18\x01 \x01(\x0b\x32\x14.kindling.v1.UserIdsH\x00\x12/\n\x08profiles\x18\x02 \x01(\x0b\x32\x1b.kindling.v1.PackedProfilesH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x42\t\n\x07subject\"\x8a\x02\n\x14\x41ugmentBatchResponse\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x10\n\x08\x61\x66\x66inity\x18\x02 \x01(\x0c\x12\x11\n\tembedding\x18\x03 \x01(\x0c\x12\x15\n\rvirtual_items\x18\x04 \x01(\x0c\x12\x17\n\x0fvirtual_weights\x18\x05 \x01(\x0c\x12\x12\n\nconfidence\x18\x06 \x01(\x0c\x12 \n\x05rungs\x18\x07 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x17\n\x0fobserved_counts\x18\x08 \x03(\x03\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\n \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x0b \x01(\x08\"\x16\n\x14\x44\x65scribeModelRequest\"<\n\rAttributeSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\r\n\x05\x65\x64ges\x18\x03 \x03(\x01\"\x9f\x02\n\x15\x44\x65scribeModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\x12.\n\nattributes\x18\x04 \x03(\x0b\x32\x1a.kindling.v1.AttributeSpec\x12\x10\n\x08item_ids\x18\x05 \x03(\t\x12\x16\n\x0ehistory_length\x18\x06 \x01(\r\x12\x17\n\x0f\x65mbedding_width\x18\x07 \x01(\r\x12\x16\n\x0evirtual_length\x18\x08 \x01(\r\x12\x12\n\ncold_below\x18\t \x01(\r\x12 \n\x05rungs\x18\n \x03(\x0e\x32\x11.kindling.v1.Rung*\x94\x01\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x13\n\x0fORIGIN_OBSERVED\x10\x01\x12\x14\n\x10ORIGIN_GENERATED\x10\x02\x12\x14\n\x10ORIGIN_DISTILLED\x10\x03\x12\x18\n\x14ORIGIN_SEGMENT_PRIOR\x10\x04\x12\x17\n\x13ORIGIN_GLOBAL_PRIOR\x10\x05*\x84\x01\n\x04Rung\x12\x14\n\x10RUNG_UNSPECIFIED\x10\x00\x12\x11\n\rRUNG_OBSERVED\x10\x01\x12\x12\n\x0eRUNG_GENERATOR\x10\x02\x12\x10\n\x0cRUNG_STUDENT\x10\x03\x12\x16\n\x12RUNG_SEGMENT_PRIOR\x10\x04\x12\x15\n\x11RUNG_GLOBAL_PRIOR\x10\x05\x32\x83\x02\n\x0e\x41ugmentService\x12\x44\n\x07\x41ugment\x12\x1b.kindling.v1.AugmentRequest\x1a\x1c.kindling.v1.AugmentResponse\x12S\n\x0c\x41ugmentBatch\x12 .kindling.v1.AugmentBatchRequest\x1a!.kindling.v1.AugmentBatchResponse\x12V\n\rDescribeModel\x12!.kindling.v1.DescribeModelRequest\x1a\".kindling.v1.DescribeModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kindling/v1/augment.proto\x12\x0bkindling.v1\x1a\x19google/protobuf/any.proto\"(\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"[\n\x05\x45vent\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x42\x08\n\x06_value\"Y\n\x07Profile\x12*\n\nattributes\x18\x01 \x03(\x0b\x32\x16.kindling.v1.Attribute\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.kindling.v1.Event\"\xdf\x01\n\x0e\x41ugmentRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\'\n\x07profile\x18\x02 \x01(\x0b\x32\x14.kindling.v1.ProfileH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\"\n\x06\x62locks\x18\x05 \x03(\x0e\x32\x12.kindling.v1.Block\x12\'\n\x08priority\x18\x06 \x01(\x0e\x32\x15.kindling.v1.PriorityB\t\n\x07subject\"\xb7\x01\n\x0bVectorBlock\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12#\n\x06origin\x18\x02 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x17\n\x0fobserved_weight\x18\x04 \x01(\x02\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x06 \x01(\x03\x12\x16\n\x0eobserved_count\x18\x07 \x01(\x03\"\xaf\x01\n\tItemBlock\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0f\n\x07weights\x18\x02 \x03(\x02\x12#\n\x06origin\x18\x03 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x06 \x01(\x03\x12\x16\n\x0eobserved_count\x18\x07 \x01(\x03\"\xca\x02\n\x0f\x41ugmentResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12*\n\x08\x61\x66\x66inity\x18\x02 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12-\n\rvirtual_items\x18\x04 \x01(\x0b\x32\x16.kindling.v1.ItemBlock\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x13\n\x0bpassed_over\x18\x06 \x03(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x08 \x01(\x03\x12\x16\n\x0eobserved_count\x18\t \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\n \x01(\x08\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\"\x1b\n\x07UserIds\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"\x9f\x01\n\x0ePackedProfiles\x12\x1a\n\x12schema_fingerprint\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x10\n\x08\x61\x66\x66inity\x18\x03 \x01(\x0c\x12\x15\n\rhistory_items\x18\x04 \x01(\x0c\x12\x17\n\x0fhistory_weights\x18\x05 \x01(\x0c\x12\x12\n\nattributes\x18\x06 \x01(\x0c\x12\r\n\x05\x63ount\x18\x07 \x01(\x0c\"\x80\x02\n\x13\x41ugmentBatchRequest\x12%\n\x05users\x18\x01 \x01(\x0b\x32\x14.kindling.v1.UserIdsH\x00\x12/\n\x08profiles\x18\x02 \x01(\x0b\x32\x1b.kindling.v1.PackedProfilesH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\"\n\x06\x62locks\x18\x05 \x03(\x0e\x32\x12.kindling.v1.Block\x12\'\n\x08priority\x18\x06 \x01(\x0e\x32\x15.kindling.v1.PriorityB\t\n\x07subject\"\xc9\x02\n\x14\x41ugmentBatchResponse\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x10\n\x08\x61\x66\x66inity\x18\x02 \x01(\x0c\x12\x11\n\tembedding\x18\x03 \x01(\x0c\x12\x15\n\rvirtual_items\x18\x04 \x01(\x0c\x12\x17\n\x0fvirtual_weights\x18\x05 \x01(\x0c\x12\x12\n\nconfidence\x18\x06 \x01(\x0c\x12 \n\x05rungs\x18\x07 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\x17\n\x0fobserved_counts\x18\x08 \x03(\x03\x12\x15\n\rmodel_version\x18\t \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\n \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x0b \x01(\x08\x12\x17\n\x0fobserved_weight\x18\x0c \x01(\x0c\x12$\n\x07origins\x18\r \x03(\x0e\x32\x13.kindling.v1.Origin\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"p\n\x14\x41ugmentStreamRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.kindling.v1.AugmentRequest\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"\x91\x01\n\x15\x41ugmentStreamResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.kindling.v1.AugmentResponseH\x00\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.kindling.v1.StatusH\x00\x42\x08\n\x06result\"R\n\x1aGetEnrichedFeaturesRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\x12\"\n\x06\x62locks\x18\x02 \x03(\x0e\x32\x12.kindling.v1.Block\"N\n\x1bGetEnrichedFeaturesResponse\x12/\n\x08profiles\x18\x01 \x03(\x0b\x32\x1d.kindling.v1.EnrichedFeatures\"\x93\x01\n\x10ObservedFeatures\x12*\n\nattributes\x18\x01 \x03(\x0b\x32\x16.kindling.v1.Attribute\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x66\x66inity\x18\x03 \x03(\x02\x12\x14\n\x0crecent_items\x18\x04 \x03(\t\x12\x16\n\x0erecent_weights\x18\x05 \x03(\x02\"\x8c\x02\n\x10\x45nrichedFeatures\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12/\n\x08observed\x18\x02 \x01(\x0b\x32\x1d.kindling.v1.ObservedFeatures\x12*\n\x08\x61\x66\x66inity\x18\x03 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12+\n\tembedding\x18\x04 \x01(\x0b\x32\x18.kindling.v1.VectorBlock\x12-\n\rvirtual_items\x18\x05 \x01(\x0b\x32\x16.kindling.v1.ItemBlock\x12\x1f\n\x04rung\x18\x06 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\r\n\x05stale\x18\x07 \x01(\x08\"\x16\n\x14\x44\x65scribeModelRequest\"<\n\rAttributeSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\r\n\x05\x65\x64ges\x18\x03 \x03(\x01\"\x9f\x02\n\x15\x44\x65scribeModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\x12.\n\nattributes\x18\x04 \x03(\x0b\x32\x1a.kindling.v1.AttributeSpec\x12\x10\n\x08item_ids\x18\x05 \x03(\t\x12\x16\n\x0ehistory_length\x18\x06 \x01(\r\x12\x17\n\x0f\x65mbedding_width\x18\x07 \x01(\r\x12\x16\n\x0evirtual_length\x18\x08 \x01(\r\x12\x12\n\ncold_below\x18\t \x01(\r\x12 \n\x05rungs\x18\n \x03(\x0e\x32\x11.kindling.v1.Rung*\x94\x01\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x13\n\x0fORIGIN_OBSERVED\x10\x01\x12\x14\n\x10ORIGIN_GENERATED\x10\x02\x12\x14\n\x10ORIGIN_DISTILLED\x10\x03\x12\x18\n\x14ORIGIN_SEGMENT_PRIOR\x10\x04\x12\x17\n\x13ORIGIN_GLOBAL_PRIOR\x10\x05*\x84\x01\n\x04Rung\x12\x14\n\x10RUNG_UNSPECIFIED\x10\x00\x12\x11\n\rRUNG_OBSERVED\x10\x01\x12\x12\n\x0eRUNG_GENERATOR\x10\x02\x12\x10\n\x0cRUNG_STUDENT\x10\x03\x12\x16\n\x12RUNG_SEGMENT_PRIOR\x10\x04\x12\x15\n\x11RUNG_GLOBAL_PRIOR\x10\x05*`\n\x05\x42lock\x12\x15\n\x11\x42LOCK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42LOCK_AFFINITY\x10\x01\x12\x13\n\x0f\x42LOCK_EMBEDDING\x10\x02\x12\x17\n\x13\x42LOCK_VIRTUAL_ITEMS\x10\x03*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\xc9\x03\n\x0e\x41ugmentService\x12\x44\n\x07\x41ugment\x12\x1b.kindling.v1.AugmentRequest\x1a\x1c.kindling.v1.AugmentResponse\x12S\n\x0c\x41ugmentBatch\x12 .kindling.v1.AugmentBatchRequest\x1a!.kindling.v1.AugmentBatchResponse\x12Z\n\rAugmentStream\x12!.kindling.v1.AugmentStreamRequest\x1a\".kindling.v1.AugmentStreamResponse(\x01\x30\x01\x12h\n\x13GetEnrichedFeatures\x12\'.kindling.v1.GetEnrichedFeaturesRequest\x1a(.kindling.v1.GetEnrichedFeaturesResponse\x12V\n\rDescribeModel\x12!.kindling.v1.DescribeModelRequest\x1a\".kindling.v1.DescribeModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kindling.v1.augment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORIGIN']._serialized_start=1971
-  _globals['_ORIGIN']._serialized_end=2119
-  _globals['_RUNG']._serialized_start=2122
-  _globals['_RUNG']._serialized_end=2254
-  _globals['_ATTRIBUTE']._serialized_start=42
-  _globals['_ATTRIBUTE']._serialized_end=82
-  _globals['_EVENT']._serialized_start=84
-  _globals['_EVENT']._serialized_end=175
-  _globals['_PROFILE']._serialized_start=177
-  _globals['_PROFILE']._serialized_end=266
-  _globals['_AUGMENTREQUEST']._serialized_start=269
-  _globals['_AUGMENTREQUEST']._serialized_end=415
-  _globals['_VECTORBLOCK']._serialized_start=417
-  _globals['_VECTORBLOCK']._serialized_end=528
-  _globals['_ITEMBLOCK']._serialized_start=530
-  _globals['_ITEMBLOCK']._serialized_end=633
-  _globals['_AUGMENTRESPONSE']._serialized_start=636
-  _globals['_AUGMENTRESPONSE']._serialized_end=950
-  _globals['_USERIDS']._serialized_start=952
-  _globals['_USERIDS']._serialized_end=979
-  _globals['_PACKEDPROFILES']._serialized_start=982
-  _globals['_PACKEDPROFILES']._serialized_end=1141
-  _globals['_AUGMENTBATCHREQUEST']._serialized_start=1144
-  _globals['_AUGMENTBATCHREQUEST']._serialized_end=1323
-  _globals['_AUGMENTBATCHRESPONSE']._serialized_start=1326
-  _globals['_AUGMENTBATCHRESPONSE']._serialized_end=1592
-  _globals['_DESCRIBEMODELREQUEST']._serialized_start=1594
-  _globals['_DESCRIBEMODELREQUEST']._serialized_end=1616
-  _globals['_ATTRIBUTESPEC']._serialized_start=1618
-  _globals['_ATTRIBUTESPEC']._serialized_end=1678
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=1681
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=1968
-  _globals['_AUGMENTSERVICE']._serialized_start=2257
-  _globals['_AUGMENTSERVICE']._serialized_end=2516
+  _globals['_ORIGIN']._serialized_start=3304
+  _globals['_ORIGIN']._serialized_end=3452
+  _globals['_RUNG']._serialized_start=3455
+  _globals['_RUNG']._serialized_end=3587
+  _globals['_BLOCK']._serialized_start=3589
+  _globals['_BLOCK']._serialized_end=3685
+  _globals['_PRIORITY']._serialized_start=3687
+  _globals['_PRIORITY']._serialized_end=3768
+  _globals['_ATTRIBUTE']._serialized_start=69
+  _globals['_ATTRIBUTE']._serialized_end=109
+  _globals['_EVENT']._serialized_start=111
+  _globals['_EVENT']._serialized_end=202
+  _globals['_PROFILE']._serialized_start=204
+  _globals['_PROFILE']._serialized_end=293
+  _globals['_AUGMENTREQUEST']._serialized_start=296
+  _globals['_AUGMENTREQUEST']._serialized_end=519
+  _globals['_VECTORBLOCK']._serialized_start=522
+  _globals['_VECTORBLOCK']._serialized_end=705
+  _globals['_ITEMBLOCK']._serialized_start=708
+  _globals['_ITEMBLOCK']._serialized_end=883
+  _globals['_AUGMENTRESPONSE']._serialized_start=886
+  _globals['_AUGMENTRESPONSE']._serialized_end=1216
+  _globals['_USERIDS']._serialized_start=1218
+  _globals['_USERIDS']._serialized_end=1245
+  _globals['_PACKEDPROFILES']._serialized_start=1248
+  _globals['_PACKEDPROFILES']._serialized_end=1407
+  _globals['_AUGMENTBATCHREQUEST']._serialized_start=1410
+  _globals['_AUGMENTBATCHREQUEST']._serialized_end=1666
+  _globals['_AUGMENTBATCHRESPONSE']._serialized_start=1669
+  _globals['_AUGMENTBATCHRESPONSE']._serialized_end=1998
+  _globals['_STATUS']._serialized_start=2000
+  _globals['_STATUS']._serialized_end=2078
+  _globals['_AUGMENTSTREAMREQUEST']._serialized_start=2080
+  _globals['_AUGMENTSTREAMREQUEST']._serialized_end=2192
+  _globals['_AUGMENTSTREAMRESPONSE']._serialized_start=2195
+  _globals['_AUGMENTSTREAMRESPONSE']._serialized_end=2340
+  _globals['_GETENRICHEDFEATURESREQUEST']._serialized_start=2342
+  _globals['_GETENRICHEDFEATURESREQUEST']._serialized_end=2424
+  _globals['_GETENRICHEDFEATURESRESPONSE']._serialized_start=2426
+  _globals['_GETENRICHEDFEATURESRESPONSE']._serialized_end=2504
+  _globals['_OBSERVEDFEATURES']._serialized_start=2507
+  _globals['_OBSERVEDFEATURES']._serialized_end=2654
+  _globals['_ENRICHEDFEATURES']._serialized_start=2657
+  _globals['_ENRICHEDFEATURES']._serialized_end=2925
+  _globals['_DESCRIBEMODELREQUEST']._serialized_start=2927
+  _globals['_DESCRIBEMODELREQUEST']._serialized_end=2949
+  _globals['_ATTRIBUTESPEC']._serialized_start=2951
+  _globals['_ATTRIBUTESPEC']._serialized_end=3011
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=3014
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=3301
+  _globals['_AUGMENTSERVICE']._serialized_start=3771
+  _globals['_AUGMENTSERVICE']._serialized_end=4228
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -78,6 +79,50 @@ RUNG_STUDENT: Rung.ValueType  # 3
 RUNG_SEGMENT_PRIOR: Rung.ValueType  # 4
 RUNG_GLOBAL_PRIOR: Rung.ValueType  # 5
 Global___Rung: _TypeAlias = Rung  # noqa: Y015
+
+class _Block:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Block.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_UNSPECIFIED: _Block.ValueType  # 0
+    BLOCK_AFFINITY: _Block.ValueType  # 1
+    BLOCK_EMBEDDING: _Block.ValueType  # 2
+    BLOCK_VIRTUAL_ITEMS: _Block.ValueType  # 3
+
+class Block(_Block, metaclass=_BlockEnumTypeWrapper):
+    """What is filled in."""
+
+BLOCK_UNSPECIFIED: Block.ValueType  # 0
+BLOCK_AFFINITY: Block.ValueType  # 1
+BLOCK_EMBEDDING: Block.ValueType  # 2
+BLOCK_VIRTUAL_ITEMS: Block.ValueType  # 3
+Global___Block: _TypeAlias = Block  # noqa: Y015
+
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """PRIORITY_BULK for AugmentBatch, PRIORITY_INTERACTIVE for the other calls."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody waits for the answer."""
+    PRIORITY_BULK: _Priority.ValueType  # 2
+    """May wait while others are answered, though not forever."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Who goes first where requests queue for a model."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""PRIORITY_BULK for AugmentBatch, PRIORITY_INTERACTIVE for the other calls."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody waits for the answer."""
+PRIORITY_BULK: Priority.ValueType  # 2
+"""May wait while others are answered, though not forever."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 @_typing.final
 class Attribute(_message.Message):
@@ -174,14 +219,21 @@ class AugmentRequest(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     ALLOWED_RUNGS_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     dry_run: _builtins.bool
     """Answer without writing the result to the feature store."""
+    priority: Global___Priority.ValueType
     @_builtins.property
     def profile(self) -> Global___Profile: ...
     @_builtins.property
     def allowed_rungs(self) -> _containers.RepeatedScalarFieldContainer[Global___Rung.ValueType]:
         """Rungs that may answer, all if empty. RUNG_GLOBAL_PRIOR may always answer."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[Global___Block.ValueType]:
+        """Blocks wanted in the answer, all if empty. What is written to the feature store is whole."""
 
     def __init__(
         self,
@@ -190,10 +242,12 @@ class AugmentRequest(_message.Message):
         profile: Global___Profile | None = ...,
         allowed_rungs: _abc.Iterable[Global___Rung.ValueType] | None = ...,
         dry_run: _builtins.bool = ...,
+        blocks: _abc.Iterable[Global___Block.ValueType] | None = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "subject", b"subject", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_rungs", b"allowed_rungs", "dry_run", b"dry_run", "profile", b"profile", "subject", b"subject", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_rungs", b"allowed_rungs", "blocks", b"blocks", "dry_run", b"dry_run", "priority", b"priority", "profile", b"profile", "subject", b"subject", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["user_id", "profile"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
@@ -211,11 +265,18 @@ class VectorBlock(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     OBSERVED_WEIGHT_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    GENERATED_AT_MS_FIELD_NUMBER: _builtins.int
+    OBSERVED_COUNT_FIELD_NUMBER: _builtins.int
     origin: Global___Origin.ValueType
     confidence: _builtins.float
     """In [0, 1], measured on validation users with as many events."""
     observed_weight: _builtins.float
     """The part of the answer that is the user's own evidence, in [0, 1]."""
+    model_version: _builtins.str
+    generated_at_ms: _builtins.int
+    observed_count: _builtins.int
+    """Events known when this was computed."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
@@ -225,10 +286,13 @@ class VectorBlock(_message.Message):
         origin: Global___Origin.ValueType = ...,
         confidence: _builtins.float = ...,
         observed_weight: _builtins.float = ...,
+        model_version: _builtins.str = ...,
+        generated_at_ms: _builtins.int = ...,
+        observed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "observed_weight", b"observed_weight", "origin", b"origin", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_count", b"observed_count", "observed_weight", b"observed_weight", "origin", b"origin", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,8 +308,15 @@ class ItemBlock(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    GENERATED_AT_MS_FIELD_NUMBER: _builtins.int
+    OBSERVED_COUNT_FIELD_NUMBER: _builtins.int
     origin: Global___Origin.ValueType
     confidence: _builtins.float
+    model_version: _builtins.str
+    generated_at_ms: _builtins.int
+    observed_count: _builtins.int
+    """Events known when this was computed."""
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -259,10 +330,13 @@ class ItemBlock(_message.Message):
         weights: _abc.Iterable[_builtins.float] | None = ...,
         origin: Global___Origin.ValueType = ...,
         confidence: _builtins.float = ...,
+        model_version: _builtins.str = ...,
+        generated_at_ms: _builtins.int = ...,
+        observed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "item_ids", b"item_ids", "origin", b"origin", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "generated_at_ms", b"generated_at_ms", "item_ids", b"item_ids", "model_version", b"model_version", "observed_count", b"observed_count", "origin", b"origin", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,6 +344,8 @@ Global___ItemBlock: _TypeAlias = ItemBlock  # noqa: Y015
 
 @_typing.final
 class AugmentResponse(_message.Message):
+    """Blocks that were not wanted are absent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
@@ -282,6 +358,7 @@ class AugmentResponse(_message.Message):
     GENERATED_AT_MS_FIELD_NUMBER: _builtins.int
     OBSERVED_COUNT_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     rung: Global___Rung.ValueType
     model_version: _builtins.str
@@ -289,7 +366,9 @@ class AugmentResponse(_message.Message):
     observed_count: _builtins.int
     """Events known when this was computed."""
     degraded: _builtins.bool
-    """True where the feature store could not be read and only priors answered."""
+    """True where the feature store could not be read: priors answered, or a recent answer did again."""
+    cached: _builtins.bool
+    """True where a recent answer was given again, since nothing has been observed since."""
     @_builtins.property
     def affinity(self) -> Global___VectorBlock:
         """Shares by category, in the order of DescribeModelResponse.categories."""
@@ -317,10 +396,11 @@ class AugmentResponse(_message.Message):
         generated_at_ms: _builtins.int = ...,
         observed_count: _builtins.int = ...,
         degraded: _builtins.bool = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "embedding", b"embedding", "virtual_items", b"virtual_items"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "degraded", b"degraded", "embedding", b"embedding", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_count", b"observed_count", "passed_over", b"passed_over", "rung", b"rung", "user_id", b"user_id", "virtual_items", b"virtual_items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "cached", b"cached", "degraded", b"degraded", "embedding", b"embedding", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_count", b"observed_count", "passed_over", b"passed_over", "rung", b"rung", "user_id", b"user_id", "virtual_items", b"virtual_items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,13 +479,20 @@ class AugmentBatchRequest(_message.Message):
     PROFILES_FIELD_NUMBER: _builtins.int
     ALLOWED_RUNGS_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
+    priority: Global___Priority.ValueType
     @_builtins.property
     def users(self) -> Global___UserIds: ...
     @_builtins.property
     def profiles(self) -> Global___PackedProfiles: ...
     @_builtins.property
     def allowed_rungs(self) -> _containers.RepeatedScalarFieldContainer[Global___Rung.ValueType]: ...
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[Global___Block.ValueType]:
+        """Blocks wanted in the answer, all if empty."""
+
     def __init__(
         self,
         *,
@@ -413,10 +500,12 @@ class AugmentBatchRequest(_message.Message):
         profiles: Global___PackedProfiles | None = ...,
         allowed_rungs: _abc.Iterable[Global___Rung.ValueType] | None = ...,
         dry_run: _builtins.bool = ...,
+        blocks: _abc.Iterable[Global___Block.ValueType] | None = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles", "subject", b"subject", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_rungs", b"allowed_rungs", "dry_run", b"dry_run", "profiles", b"profiles", "subject", b"subject", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_rungs", b"allowed_rungs", "blocks", b"blocks", "dry_run", b"dry_run", "priority", b"priority", "profiles", b"profiles", "subject", b"subject", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["users", "profiles"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
@@ -426,7 +515,7 @@ Global___AugmentBatchRequest: _TypeAlias = AugmentBatchRequest  # noqa: Y015
 
 @_typing.final
 class AugmentBatchResponse(_message.Message):
-    """Row i answers row i of the request."""
+    """Row i answers row i of the request. Tensors of blocks that were not wanted are empty."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -441,6 +530,8 @@ class AugmentBatchResponse(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     GENERATED_AT_MS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    OBSERVED_WEIGHT_FIELD_NUMBER: _builtins.int
+    ORIGINS_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     affinity: _builtins.bytes
     """float32 [rows, C]."""
@@ -455,6 +546,8 @@ class AugmentBatchResponse(_message.Message):
     model_version: _builtins.str
     generated_at_ms: _builtins.int
     degraded: _builtins.bool
+    observed_weight: _builtins.bytes
+    """float32 [rows, 2]: weight of the user's own evidence in affinity and embedding."""
     @_builtins.property
     def rungs(self) -> _containers.RepeatedScalarFieldContainer[Global___Rung.ValueType]:
         """Rung that answered each row."""
@@ -462,6 +555,10 @@ class AugmentBatchResponse(_message.Message):
     @_builtins.property
     def observed_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Events known of each row."""
+
+    @_builtins.property
+    def origins(self) -> _containers.RepeatedScalarFieldContainer[Global___Origin.ValueType]:
+        """Where each row's blocks came from."""
 
     def __init__(
         self,
@@ -477,14 +574,240 @@ class AugmentBatchResponse(_message.Message):
         model_version: _builtins.str = ...,
         generated_at_ms: _builtins.int = ...,
         degraded: _builtins.bool = ...,
+        observed_weight: _builtins.bytes = ...,
+        origins: _abc.Iterable[Global___Origin.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "confidence", b"confidence", "degraded", b"degraded", "embedding", b"embedding", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_counts", b"observed_counts", "rows", b"rows", "rungs", b"rungs", "virtual_items", b"virtual_items", "virtual_weights", b"virtual_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "confidence", b"confidence", "degraded", b"degraded", "embedding", b"embedding", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_counts", b"observed_counts", "observed_weight", b"observed_weight", "origins", b"origins", "rows", b"rows", "rungs", b"rungs", "virtual_items", b"virtual_items", "virtual_weights", b"virtual_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AugmentBatchResponse: _TypeAlias = AugmentBatchResponse  # noqa: Y015
+
+@_typing.final
+class Status(_message.Message):
+    """What went wrong with one item of a stream. On the wire it is google.rpc.Status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """google.rpc.Code."""
+    message: _builtins.str
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """google.rpc error details."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        details: _abc.Iterable[_any_pb2.Any] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Status: _TypeAlias = Status  # noqa: Y015
+
+@_typing.final
+class AugmentStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.str
+    """Comes back with the answer. Unique among the items that await theirs."""
+    timeout_ms: _builtins.int
+    """Time for this item alone; 0 for as long as the stream has."""
+    @_builtins.property
+    def request(self) -> Global___AugmentRequest: ...
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.str = ...,
+        request: Global___AugmentRequest | None = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "request", b"request", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AugmentStreamRequest: _TypeAlias = AugmentStreamRequest  # noqa: Y015
+
+@_typing.final
+class AugmentStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.str
+    @_builtins.property
+    def response(self) -> Global___AugmentResponse: ...
+    @_builtins.property
+    def error(self) -> Global___Status: ...
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.str = ...,
+        response: Global___AugmentResponse | None = ...,
+        error: Global___Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___AugmentStreamResponse: _TypeAlias = AugmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class GetEnrichedFeaturesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[Global___Block.ValueType]:
+        """Filled blocks wanted, all if empty."""
+
+    def __init__(
+        self,
+        *,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        blocks: _abc.Iterable[Global___Block.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEnrichedFeaturesRequest: _TypeAlias = GetEnrichedFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class GetEnrichedFeaturesResponse(_message.Message):
+    """Profile i answers user id i."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnrichedFeatures]: ...
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[Global___EnrichedFeatures] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEnrichedFeaturesResponse: _TypeAlias = GetEnrichedFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class ObservedFeatures(_message.Message):
+    """What the user did and declared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    AFFINITY_FIELD_NUMBER: _builtins.int
+    RECENT_ITEMS_FIELD_NUMBER: _builtins.int
+    RECENT_WEIGHTS_FIELD_NUMBER: _builtins.int
+    event_count: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attribute]: ...
+    @_builtins.property
+    def affinity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Shares by category, in the order of DescribeModelResponse.categories; empty without events."""
+
+    @_builtins.property
+    def recent_items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items of the last events, newest first."""
+
+    @_builtins.property
+    def recent_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Weight of each of those events, decayed to the newest."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[Global___Attribute] | None = ...,
+        event_count: _builtins.int = ...,
+        affinity: _abc.Iterable[_builtins.float] | None = ...,
+        recent_items: _abc.Iterable[_builtins.str] | None = ...,
+        recent_weights: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "attributes", b"attributes", "event_count", b"event_count", "recent_items", b"recent_items", "recent_weights", b"recent_weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObservedFeatures: _TypeAlias = ObservedFeatures  # noqa: Y015
+
+@_typing.final
+class EnrichedFeatures(_message.Message):
+    """One user's features, side by side. Filled blocks are absent where none was ever written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    AFFINITY_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    VIRTUAL_ITEMS_FIELD_NUMBER: _builtins.int
+    RUNG_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    rung: Global___Rung.ValueType
+    """Unspecified where nothing was ever filled in."""
+    stale: _builtins.bool
+    """True where events have come since the blocks were filled: Augment would fill them anew."""
+    @_builtins.property
+    def observed(self) -> Global___ObservedFeatures: ...
+    @_builtins.property
+    def affinity(self) -> Global___VectorBlock: ...
+    @_builtins.property
+    def embedding(self) -> Global___VectorBlock: ...
+    @_builtins.property
+    def virtual_items(self) -> Global___ItemBlock: ...
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        observed: Global___ObservedFeatures | None = ...,
+        affinity: Global___VectorBlock | None = ...,
+        embedding: Global___VectorBlock | None = ...,
+        virtual_items: Global___ItemBlock | None = ...,
+        rung: Global___Rung.ValueType = ...,
+        stale: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "embedding", b"embedding", "observed", b"observed", "virtual_items", b"virtual_items"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity", b"affinity", "embedding", b"embedding", "observed", b"observed", "rung", b"rung", "stale", b"stale", "user_id", b"user_id", "virtual_items", b"virtual_items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrichedFeatures: _TypeAlias = EnrichedFeatures  # noqa: Y015
 
 @_typing.final
 class DescribeModelRequest(_message.Message):

@@ -45,6 +45,16 @@ class AugmentServiceStub:
                 request_serializer=kindling_dot_v1_dot_augment__pb2.AugmentBatchRequest.SerializeToString,
                 response_deserializer=kindling_dot_v1_dot_augment__pb2.AugmentBatchResponse.FromString,
                 _registered_method=True)
+        self.AugmentStream = channel.stream_stream(
+                '/kindling.v1.AugmentService/AugmentStream',
+                request_serializer=kindling_dot_v1_dot_augment__pb2.AugmentStreamRequest.SerializeToString,
+                response_deserializer=kindling_dot_v1_dot_augment__pb2.AugmentStreamResponse.FromString,
+                _registered_method=True)
+        self.GetEnrichedFeatures = channel.unary_unary(
+                '/kindling.v1.AugmentService/GetEnrichedFeatures',
+                request_serializer=kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesRequest.SerializeToString,
+                response_deserializer=kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesResponse.FromString,
+                _registered_method=True)
         self.DescribeModel = channel.unary_unary(
                 '/kindling.v1.AugmentService/DescribeModel',
                 request_serializer=kindling_dot_v1_dot_augment__pb2.DescribeModelRequest.SerializeToString,
@@ -70,6 +80,21 @@ class AugmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AugmentStream(self, request_iterator, context):
+        """Fills profiles as they come. Answers come as they are ready, in any order; one that fails ends
+        neither the stream nor the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEnrichedFeatures(self, request, context):
+        """Reads what was observed of users and what was last filled in. Runs no model and writes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeModel(self, request, context):
         """Says how to build and read packed tensors, for the model that serves now.
         """
@@ -89,6 +114,16 @@ def add_AugmentServiceServicer_to_server(servicer, server):
                     servicer.AugmentBatch,
                     request_deserializer=kindling_dot_v1_dot_augment__pb2.AugmentBatchRequest.FromString,
                     response_serializer=kindling_dot_v1_dot_augment__pb2.AugmentBatchResponse.SerializeToString,
+            ),
+            'AugmentStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AugmentStream,
+                    request_deserializer=kindling_dot_v1_dot_augment__pb2.AugmentStreamRequest.FromString,
+                    response_serializer=kindling_dot_v1_dot_augment__pb2.AugmentStreamResponse.SerializeToString,
+            ),
+            'GetEnrichedFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEnrichedFeatures,
+                    request_deserializer=kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesRequest.FromString,
+                    response_serializer=kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesResponse.SerializeToString,
             ),
             'DescribeModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeModel,
@@ -151,6 +186,60 @@ class AugmentService:
             '/kindling.v1.AugmentService/AugmentBatch',
             kindling_dot_v1_dot_augment__pb2.AugmentBatchRequest.SerializeToString,
             kindling_dot_v1_dot_augment__pb2.AugmentBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AugmentStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/kindling.v1.AugmentService/AugmentStream',
+            kindling_dot_v1_dot_augment__pb2.AugmentStreamRequest.SerializeToString,
+            kindling_dot_v1_dot_augment__pb2.AugmentStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEnrichedFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kindling.v1.AugmentService/GetEnrichedFeatures',
+            kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesRequest.SerializeToString,
+            kindling_dot_v1_dot_augment__pb2.GetEnrichedFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,12 @@ class AugmentServiceStub:
     """Fills one profile: of a user in the feature store, or one sent inline."""
     AugmentBatch: _grpc.UnaryUnaryMultiCallable[_augment_pb2.AugmentBatchRequest, _augment_pb2.AugmentBatchResponse]
     """Fills many profiles in one call, as packed tensors: the fast path."""
+    AugmentStream: _grpc.StreamStreamMultiCallable[_augment_pb2.AugmentStreamRequest, _augment_pb2.AugmentStreamResponse]
+    """Fills profiles as they come. Answers come as they are ready, in any order; one that fails ends
+    neither the stream nor the others.
+    """
+    GetEnrichedFeatures: _grpc.UnaryUnaryMultiCallable[_augment_pb2.GetEnrichedFeaturesRequest, _augment_pb2.GetEnrichedFeaturesResponse]
+    """Reads what was observed of users and what was last filled in. Runs no model and writes nothing."""
     DescribeModel: _grpc.UnaryUnaryMultiCallable[_augment_pb2.DescribeModelRequest, _augment_pb2.DescribeModelResponse]
     """Says how to build and read packed tensors, for the model that serves now."""
 
@@ -49,6 +55,12 @@ class AugmentServiceAsyncStub(AugmentServiceStub):
     """Fills one profile: of a user in the feature store, or one sent inline."""
     AugmentBatch: _aio.UnaryUnaryMultiCallable[_augment_pb2.AugmentBatchRequest, _augment_pb2.AugmentBatchResponse]  # type: ignore[assignment]
     """Fills many profiles in one call, as packed tensors: the fast path."""
+    AugmentStream: _aio.StreamStreamMultiCallable[_augment_pb2.AugmentStreamRequest, _augment_pb2.AugmentStreamResponse]  # type: ignore[assignment]
+    """Fills profiles as they come. Answers come as they are ready, in any order; one that fails ends
+    neither the stream nor the others.
+    """
+    GetEnrichedFeatures: _aio.UnaryUnaryMultiCallable[_augment_pb2.GetEnrichedFeaturesRequest, _augment_pb2.GetEnrichedFeaturesResponse]  # type: ignore[assignment]
+    """Reads what was observed of users and what was last filled in. Runs no model and writes nothing."""
     DescribeModel: _aio.UnaryUnaryMultiCallable[_augment_pb2.DescribeModelRequest, _augment_pb2.DescribeModelResponse]  # type: ignore[assignment]
     """Says how to build and read packed tensors, for the model that serves now."""
 
@@ -70,6 +82,24 @@ class AugmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_augment_pb2.AugmentBatchResponse, _abc.Awaitable[_augment_pb2.AugmentBatchResponse]]:
         """Fills many profiles in one call, as packed tensors: the fast path."""
+
+    @_abc_1.abstractmethod
+    def AugmentStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_augment_pb2.AugmentStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_augment_pb2.AugmentStreamResponse], _abc.AsyncIterator[_augment_pb2.AugmentStreamResponse]]:
+        """Fills profiles as they come. Answers come as they are ready, in any order; one that fails ends
+        neither the stream nor the others.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEnrichedFeatures(
+        self,
+        request: _augment_pb2.GetEnrichedFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_augment_pb2.GetEnrichedFeaturesResponse, _abc.Awaitable[_augment_pb2.GetEnrichedFeaturesResponse]]:
+        """Reads what was observed of users and what was last filled in. Runs no model and writes nothing."""
 
     @_abc_1.abstractmethod
     def DescribeModel(
