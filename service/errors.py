@@ -2,14 +2,22 @@
 
     RequestError
     ├── InvalidField       INVALID_ARGUMENT     a field is missing or wrong; names it
+    │   └── NotFound       NOT_FOUND            a field names something that is not there
+    ├── ModelUnavailable   FAILED_PRECONDITION  no bundle serves, or the caller packed for another one
+    ├── Unauthenticated    UNAUTHENTICATED      no token, or one that nobody was given
+    ├── PermissionDenied   PERMISSION_DENIED    the caller may not call this method
+    ├── Overloaded         RESOURCE_EXHAUSTED   too much is queued, or a rate is used up; says when to retry
+    ├── MessageTooLarge    RESOURCE_EXHAUSTED   a message is over the size limit
+    ├── StoreDown          UNAVAILABLE          the online store did not answer, nor can anything else
     ├── DeadlineTooShort   DEADLINE_EXCEEDED    no rung fits in the caller's remaining time
-    └── ModelUnavailable   FAILED_PRECONDITION  no bundle serves, or the caller packed for another one
+    └── Cancelled          CANCELLED            the caller gave up
 
 Each carries `google.rpc.Status` details, so a client in any language can tell field and fix apart.
 """
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -22,15 +30,16 @@ class RequestError(Exception):
 
     def details(self) -> list[any_pb2.Any]:
         """`google.rpc` detail messages, packed."""
-        packed = any_pb2.Any()
-        packed.Pack(error_details_pb2.ErrorInfo(reason=self.reason, domain="kindling.v1"))
-        return [packed]
+        return [_packed(error_details_pb2.ErrorInfo(reason=self.reason, domain="kindling.v1"))]
+
+    def message(self) -> status_pb2.Status:
+        """The error as a message, for replies that carry errors of single items."""
+        number = code_pb2.Code.Value(self.code.name)
+        return status_pb2.Status(code=number, message=str(self), details=self.details())
 
     def status(self) -> grpc.Status:
         """The status to abort with."""
-        number = code_pb2.Code.Value(self.code.name)
-        message = status_pb2.Status(code=number, message=str(self), details=self.details())
-        status: grpc.Status = rpc_status.to_status(message)
+        status: grpc.Status = rpc_status.to_status(self.message())
         return status
 
 
@@ -46,9 +55,69 @@ class InvalidField(RequestError):
 
     def details(self) -> list[any_pb2.Any]:
         violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.problem)
-        packed = any_pb2.Any()
-        packed.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-        return [*super().details(), packed]
+        return [*super().details(), _packed(error_details_pb2.BadRequest(field_violations=[violation]))]
+
+
+class NotFound(InvalidField):
+    """A field names something that is not there."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "NOT_FOUND"
+
+
+class ModelUnavailable(RequestError):
+    """No bundle serves, or the request was packed for another one."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MODEL_UNAVAILABLE"
+
+
+class Unauthenticated(RequestError):
+    """The caller sent no token, or one that nobody was given."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(RequestError):
+    """The caller may not call this method."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+
+class Overloaded(RequestError):
+    """The server, or the caller's rate, has no room for this request now.
+
+    Args:
+        retry_after_s: when to try again.
+    """
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def details(self) -> list[any_pb2.Any]:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(self.retry_after_s * 1e9))
+        return [*super().details(), _packed(error_details_pb2.RetryInfo(retry_delay=delay))]
+
+
+class MessageTooLarge(RequestError):
+    """A message is over the size limit: to send it again is in vain, so it carries no time to retry."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "MESSAGE_TOO_LARGE"
+
+
+class StoreDown(RequestError):
+    """The online store did not answer, and what was asked for is nowhere else."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "STORE_DOWN"
 
 
 class DeadlineTooShort(RequestError):
@@ -58,8 +127,14 @@ class DeadlineTooShort(RequestError):
     reason = "DEADLINE_TOO_SHORT"
 
 
-class ModelUnavailable(RequestError):
-    """No bundle serves, or the request was packed for another one."""
+class Cancelled(RequestError):
+    """The caller gave up before it was answered."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "MODEL_UNAVAILABLE"
+    code = grpc.StatusCode.CANCELLED
+    reason = "CANCELLED"
+
+
+def _packed(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
