@@ -14,11 +14,14 @@ import msgspec
 import numpy as np
 
 from models.calibration import Calibration, fully_known
+from models.samples import SampleError, Samples
 from models.schema import Floats, TensorSchema
+from models.session import InferenceSession, OnnxSession
 
 MANIFEST_FILE = "manifest.json"
 ITEMS_FILE = "items.json"
 VECTORS_FILE = "item_vectors.npy"
+SAMPLES_FILE = "samples.npz"
 RECOMMENDER_FOLDER = "recommender"
 
 RUNGS = ("generator", "segment_prior", "global_prior")
@@ -95,6 +98,11 @@ class Bundle:
         """ONNX file of every rung, best first."""
         return {rung: self.folder / f"{rung}.onnx" for rung in RUNGS}
 
+    @cached_property
+    def samples(self) -> Samples:
+        """Questions with the answers each rung gave at training."""
+        return Samples.load(self.folder / SAMPLES_FILE)
+
     @property
     def recommender(self) -> Path:
         """Folder of the ranker trained in the same space."""
@@ -116,7 +124,8 @@ class Bundle:
         for name, expected in manifest.sha256.items():
             if _sha256(folder, name) != expected:
                 raise BundleError(f"{folder / name} was altered after training: train again, or roll back")
-        missing = {ITEMS_FILE, VECTORS_FILE, *(f"{rung}.onnx" for rung in RUNGS)} - set(manifest.sha256)
+        needed = {ITEMS_FILE, VECTORS_FILE, SAMPLES_FILE, *(f"{rung}.onnx" for rung in RUNGS)}
+        missing = needed - set(manifest.sha256)
         if missing:
             raise BundleError(f"{folder / MANIFEST_FILE} vouches for no {min(missing)}: train again")
         if manifest.schema.fingerprint != manifest.fingerprint:
@@ -146,6 +155,17 @@ class Bundle:
                 f"({self.manifest.fingerprint[:12]}, not {schema.fingerprint[:12]}): run `kindling train`"
             )
 
+    def verify(self, rung: str, session: InferenceSession, precision: str = "fp32") -> None:
+        """Refuse a session that does not answer the bundle's samples as `rung` did at training.
+
+        Raises:
+            BundleError: it answers otherwise, or not at all.
+        """
+        try:
+            self.samples.verify(rung, session, precision)
+        except SampleError as error:
+            raise BundleError(f"{self.rungs[rung]}: {error}: train and activate another bundle") from error
+
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the bundle in `folder`, its other files unchecked.
@@ -169,7 +189,7 @@ def write_bundle(
     item_vectors: Floats,
     write_models: Callable[[Path], None],
 ) -> Bundle:
-    """Write a bundle as `root`/`manifest.version`, checksums filled in: whole or not at all.
+    """Write a bundle as `root`/`manifest.version`, samples and checksums added: whole or not at all.
 
     Args:
         write_models: puts the rungs and the recommender into the folder it is given.
@@ -185,6 +205,7 @@ def write_bundle(
         (partial / ITEMS_FILE).write_bytes(msgspec.json.encode(item_ids))
         np.save(partial / VECTORS_FILE, item_vectors, allow_pickle=False)
         write_models(partial)
+        _take_samples(partial, manifest.schema)
         names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
         complete = msgspec.structs.replace(
             manifest, sha256={name: _sha256(partial, name) for name in names}
@@ -197,6 +218,11 @@ def write_bundle(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Bundle.load(target)
+
+
+def _take_samples(folder: Path, schema: TensorSchema) -> None:
+    sessions = {rung: OnnxSession(folder / f"{rung}.onnx") for rung in RUNGS}
+    Samples.taken(schema, sessions).save(folder / SAMPLES_FILE)
 
 
 def _sha256(folder: Path, name: str) -> str:

@@ -10,6 +10,9 @@ from models.schema import Tensors
 
 Provider = Literal["cpu", "cuda"]
 
+BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+"""Batch sizes that models are warmed for; others are padded to them."""
+
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 

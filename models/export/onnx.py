@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.schema import Tensors, TensorSchema, TensorSpec
+from models.samples import example_inputs as example_inputs  # noqa: PLC0414
+from models.schema import Tensors
 from models.session import OnnxSession
 
 OPSET = 23
@@ -74,27 +75,6 @@ def parity(
     if not worst <= TOLERANCE:
         raise ExportError(f"the exported model differs from torch by {worst:.2g} at batch {size}")
     return worst
-
-
-def example_inputs(schema: TensorSchema, rows: int = max(BATCHES), seed: int = 0) -> Tensors:
-    """Random but well-formed inputs of the schema: histories of every length, no item twice in one."""
-    rng = np.random.default_rng(seed)
-    tensors: Tensors = {spec.name: _blank(spec, rows) for spec in schema.inputs}
-    longest = min(schema.history_length, schema.item_count)
-    for row in range(rows):
-        length = row % (longest + 1)
-        items = rng.choice(schema.item_count, length, replace=False) + 1
-        tensors["history_items"][row, :length] = items
-        tensors["history_weights"][row, :length] = np.sort(rng.uniform(0.1, 1, length))[::-1]
-        tensors["count"][row] = length
-        if length:
-            tensors["affinity"][row] = rng.dirichlet(np.ones(tensors["affinity"].shape[1]))
-    tensors["attributes"][:] = rng.random(tensors["attributes"].shape) < 0.2
-    return tensors
-
-
-def _blank(spec: TensorSpec, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    return np.zeros((rows, spec.width), np.dtype(spec.dtype))
 
 
 def _quietly_export(

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.bundle import RUNGS, Bundle, BundleError
-from models.export.onnx import BATCHES, TOLERANCE, example_inputs, parity
+from models.export.onnx import BATCHES, TOLERANCE, parity
+from models.samples import example_inputs
 from models.schema import Tensors
 from models.session import OnnxSession
 from tests import checkerboard

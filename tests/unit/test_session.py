@@ -6,7 +6,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from models.export.onnx import example_inputs
+from models.samples import example_inputs
 from models.session import (
     InferenceSession,
     OnnxSession,
