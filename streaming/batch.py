@@ -3,14 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from kafka.consumer.fetcher import ConsumerRecord
-
 from feature_repo.tombstones import Tombstones
 from streaming.decode import DeadLetterError, Decoder
 from streaming.event import SIGNUP, UserEvent
 from streaming.fold import Fold, Outcome
 from streaming.position import Position, source
 from streaming.profile import Profile
+from streaming.records import Record
 from streaming.sink import Change
 
 
@@ -35,12 +34,12 @@ class Batch:
         changes: those of them that it changed, with what they were.
     """
 
-    def __init__(self, records: Sequence[ConsumerRecord], decoder: Decoder, origin: int) -> None:
+    def __init__(self, records: Sequence[Record], decoder: Decoder, origin: int) -> None:
         self.size = len(records)
         self.spans: dict[int, tuple[int, int]] = {}
         self.events: list[Placed] = []
         self.outcomes: list[Outcome] = []
-        self.dead: list[tuple[ConsumerRecord, DeadLetterError]] = []
+        self.dead: list[tuple[Record, DeadLetterError]] = []
         self.profiles: dict[str, Profile] = {}
         self.changes: dict[str, Change] = {}
         decode, events, partition, tag = decoder.decode, self.events, -1, 0

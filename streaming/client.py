@@ -8,6 +8,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from streaming.broker.port import Broker
+from streaming.records import read_by_batch
 
 Assignor = Literal["cooperative", "eager"]
 
@@ -37,14 +38,14 @@ class Member(KafkaConsumer):
 def client(
     broker: Broker, group_id: str, strategy: AbstractPartitionAssignor, session_seconds: float
 ) -> Member:
-    """A member of a group, not subscribed yet.
+    """A member of a group, not subscribed yet, that polls `records.Record`s.
 
     Messages come as bytes: a deserializer that raises would hang the client for good.
 
     Raises:
         KafkaError, OSError: the broker cannot be reached.
     """
-    return Member(
+    member = Member(
         **broker.options,
         group_id=group_id,
         enable_auto_commit=False,
@@ -59,3 +60,5 @@ def client(
         reconnect_backoff_max_ms=1_000,
         metrics_enabled=False,
     )
+    read_by_batch(member)
+    return member

@@ -14,6 +14,7 @@ from streaming.broker.port import Broker
 from streaming.decode import DeadLetterError
 from streaming.errors import BrokerError, ProduceError
 from streaming.position import origin, source
+from streaming.records import Record
 
 # Room for all of it below the broker's usual limit of 1 MiB a message.
 _VALUE_LIMIT = 900_000
@@ -76,7 +77,7 @@ class DeadLetters:
         self._topic = topic_of(topic)
         self._producer: Any = None
 
-    def send(self, letters: Sequence[tuple[ConsumerRecord, DeadLetterError]]) -> None:
+    def send(self, letters: Sequence[tuple[Record, DeadLetterError]]) -> None:
         """Deliver `letters`: when it returns, the broker has them.
 
         Raises:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 from kafka import KafkaConsumer
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import (
     KafkaError,
     LogTruncationError,
@@ -16,6 +15,7 @@ from kafka.errors import (
 from streaming.assignment import Assignment
 from streaming.counters import Counters
 from streaming.errors import BrokerError
+from streaming.records import Record
 
 _POLL_MS = 100
 # A poll takes as many records as have arrived: in slices, since they are counted in bytes after it.
@@ -56,13 +56,13 @@ class Intake:
         self._batch_seconds = batch_seconds
         self._expected: dict[int, int] = {}
 
-    def take(self) -> list[ConsumerRecord]:
+    def take(self) -> list[Record]:
         """A batch of records; none where none came for a while, or where partitions have changed hands.
 
         Raises:
             BrokerError: the topic cannot be read.
         """
-        records: list[ConsumerRecord] = []
+        records: list[Record] = []
         size = 0
         deadline = None
         while len(records) < self._batch_events and size < self._batch_bytes:
@@ -75,7 +75,7 @@ class Intake:
             for run in polled:
                 self._count_missing(run)
                 records.extend(run)
-                size += sum(record.serialized_value_size for record in run)
+                size += sum(len(record.value or b"") for record in run)
             if not records or self._assignment.unsettled or self._hurried():
                 break
             now = time.monotonic()
@@ -87,7 +87,7 @@ class Intake:
                 break
         return records
 
-    def poll(self, timeout_ms: int, most: int) -> list[list[ConsumerRecord]]:
+    def poll(self, timeout_ms: int, most: int) -> list[list[Record]]:
         """Runs of records, each of one partition, oldest first.
 
         Raises:
@@ -111,7 +111,7 @@ class Intake:
         """Expect nothing of the next offsets: the places were changed."""
         self._expected.clear()
 
-    def _count_missing(self, run: list[ConsumerRecord]) -> None:
+    def _count_missing(self, run: list[Record]) -> None:
         """Count the offsets that we came past and the broker had no record for."""
         partition, following = run[0].partition, run[-1].offset + 1
         begun = self._expected.get(partition, run[0].offset)

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Collection, Sequence
 
-from kafka.consumer.fetcher import ConsumerRecord
-
 from feature_repo.tombstones import Tombstones
 from streaming.assignment import Assignment
 from streaming.batch import Batch
@@ -22,6 +20,7 @@ from streaming.patience import Patience
 from streaming.poison import Breaker
 from streaming.position import source
 from streaming.profile import Profile
+from streaming.records import Record
 from streaming.sink import FeatureSink
 
 _ATTEMPTS = 20
@@ -64,7 +63,7 @@ class Writer:
         self._counters = counters
         self._metrics = metrics
 
-    def store(self, records: Sequence[ConsumerRecord]) -> None:
+    def store(self, records: Sequence[Record]) -> None:
         """Fold `records`, and store what they bring about.
 
         Raises:
