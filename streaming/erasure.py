@@ -15,6 +15,7 @@ from feast import FeatureStore
 
 from feature_repo.catalogue import Catalogue
 from feature_repo.event_log import folder as events_folder
+from feature_repo.keys import user_key
 from feature_repo.offline import hold, write_part
 from feature_repo.tombstones import Tombstone, Tombstones
 from feature_repo.workspace import Workspace
@@ -23,7 +24,6 @@ from streaming.fold import idle
 from streaming.parts import parts_in
 from streaming.profile import UNKNOWN, Attributes, Profile
 from streaming.profile_file import ProfileFile
-from streaming.row import entity_key
 from streaming.sink import Change, FeatureSink
 from streaming.snapshots import STATE_FILE, VIEWS
 
@@ -112,7 +112,7 @@ class Erasure:
                 "writing: erase again once the stream is quieter"
             )
         view = self._store.get_feature_view(AUGMENTED_VIEW)
-        self._store.provider.online_store.delete(self._store.config, view, entity_key(user_id))
+        self._store.provider.online_store.delete(self._store.config, view, user_key(user_id))
         return known
 
     def _is_settled(self, user_id: str) -> bool:

@@ -1,11 +1,8 @@
 """Profile ↔ the rows of Feast's online store, as serialized values."""
 
 from collections.abc import Callable, Sequence
-from struct import pack
 from typing import Any, Literal
 
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo.catalogue import Catalogue
@@ -48,22 +45,6 @@ _READERS: dict[Kind, Callable[[bytes], Any]] = {
 }
 _COLUMN_READERS = [_READERS[kind] for _, _, kind in COLUMNS]
 _MILLISECOND_NS = 1_000_000
-
-
-def _key_prefix() -> bytes:
-    """What comes before a user id's length and bytes in Feast's serialized entity key, of version 3."""
-    example = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val="?")])
-    key: bytes = serialize_entity_key(example, entity_key_serialization_version=3)
-    return key.removesuffix(pack("<I", 1) + b"?")
-
-
-_KEY_PREFIX = _key_prefix()
-
-
-def entity_key(user_id: str) -> bytes:
-    """Feast's serialized key of a user."""
-    name = user_id.encode()
-    return _KEY_PREFIX + pack("<I", len(name)) + name
 
 
 def written_at_ns(row: Activity | Attributes) -> int:

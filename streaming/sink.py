@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from feast import FeatureStore, FeatureView
 
 from feature_repo.catalogue import Catalogue
+from feature_repo.keys import user_key
 from streaming import row
 from streaming.errors import LayoutError
 from streaming.profile import UNKNOWN, Activity, Attributes, Profile
@@ -116,7 +117,7 @@ class GuardedSink(StoredProgress):
         """See `FeatureSink.read`."""
         profiles: dict[str, Profile] = {}
         for chunk in _chunks(users):
-            keys = [row.entity_key(user) for user in chunk]
+            keys = [user_key(user) for user in chunk]
             activities, attributes = (
                 self._call("read from", self._online.read_raw, self._config, view, self._names(view), keys)
                 for view in (self._activity, self._attributes)
@@ -171,7 +172,7 @@ class _Values:
 
 
 def _write(user: str, before: Activity | Attributes | None, after: Activity | Attributes) -> Write:
-    return Write(row.entity_key(user), row.guard(before), _Values(after), row.written_at_ns(after))
+    return Write(user_key(user), row.guard(before), _Values(after), row.written_at_ns(after))
 
 
 def _chunks(users: Collection[str]) -> Iterator[Sequence[str]]:

@@ -8,7 +8,7 @@ import yaml
 from feast import FeatureStore, FeatureView
 from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList, Value
 
-from streaming import row
+from feature_repo.keys import user_key
 from streaming.stores.port import NO_ROW, Move, Write
 
 FEATURES = ["event_count", "affinity", "recent_items", "source_partitions", "source_offsets"]
@@ -42,7 +42,7 @@ class Guarded:
         self.online.write_unguarded(self.config, self.view, FEATURES, writes)
 
     def read(self, *users: str, features: Sequence[str] = FEATURES) -> list[list[bytes | None]]:
-        keys = [row.entity_key(user) for user in users]
+        keys = [user_key(user) for user in users]
         rows: list[list[bytes | None]] = self.online.read_raw(self.config, self.view, features, keys)
         return rows
 
@@ -84,7 +84,7 @@ def write_of(
     user: str, count: int, positions: Positions, expected: tuple[bytes, bytes] = NO_ROW, at_ns: int = AT_NS
 ) -> Write:
     """A write of the row `values(count, positions)`."""
-    return Write(row.entity_key(user), expected, values(count, positions), at_ns)
+    return Write(user_key(user), expected, values(count, positions), at_ns)
 
 
 def plain_reader(store: FeatureStore, folder: Path) -> FeatureStore:

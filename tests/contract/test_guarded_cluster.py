@@ -11,8 +11,8 @@ import yaml
 from feast import FeatureStore
 from redis.crc import key_slot
 
+from feature_repo.keys import user_key
 from feature_repo.store import apply, configuration
-from streaming import row
 from tests.guarded import Guarded, guard, plain_reader, values, write_of
 from tests.servers import SLOTS, running_redis_cluster
 from tests.shop import shop_workspace
@@ -91,7 +91,7 @@ def test_a_master_that_lost_everything_is_seen(guarded: Guarded, masters: list[A
 
 def test_rows_follow_their_slot_while_it_moves_and_after(guarded: Guarded, masters: list[Any]) -> None:
     still_here, already_there, new = users = [f"{{moving}}-{number}" for number in range(3)]
-    keys = [row.entity_key(user) + b"kindling" for user in users]
+    keys = [user_key(user) + b"kindling" for user in users]
     slot = key_slot(keys[0])
     giver = next(index for index in range(3) if slot < (index + 1) * SLOTS // 3)
     taker = (giver + 1) % 3

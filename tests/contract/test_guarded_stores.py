@@ -9,8 +9,8 @@ from feast import FeatureStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
+from feature_repo.keys import user_key
 from feature_repo.store import apply
-from streaming import row
 from streaming.stores.port import NO_ROW, Write
 from tests.guarded import (
     AT_NS,
@@ -89,7 +89,7 @@ def test_a_row_that_feast_wrote_is_guarded_as_well(guarded: Guarded, tmp_path: P
 def test_a_feature_that_joined_later_is_written_too(guarded: Guarded) -> None:
     earlier = [feature for feature in FEATURES if feature != "affinity"]
     count, _, items, *at = values(1, {1: 1})
-    guarded.write(Write(row.entity_key("grown"), NO_ROW, [count, items, *at], AT_NS), features=earlier)
+    guarded.write(Write(user_key("grown"), NO_ROW, [count, items, *at], AT_NS), features=earlier)
     assert guarded.read("grown")[0][1] is None
     assert guarded.write(write_of("grown", 2, {1: 2}, guard({1: 1}))) == []
     assert guarded.read("grown") == [values(2, {1: 2})]
@@ -99,7 +99,7 @@ def test_a_feature_that_is_not_written_stays(guarded: Guarded) -> None:
     guarded.write(write_of("kept", 1, {1: 1}))
     features = ["event_count", "source_partitions", "source_offsets"]
     guarded.write(
-        Write(row.entity_key("kept"), guard({1: 1}), [number(2), *guard({1: 2})], AT_NS),
+        Write(user_key("kept"), guard({1: 1}), [number(2), *guard({1: 2})], AT_NS),
         features=features,
     )
     assert guarded.read("kept") == [[number(2), *values(1, {})[1:3], *guard({1: 2})]]
@@ -131,7 +131,7 @@ def test_any_other_position_is_refused(guarded: Guarded, other: Positions) -> No
 
 def test_a_row_that_is_gone_is_not_brought_back(guarded: Guarded) -> None:
     guarded.write(write_of("gone", 1, {1: 1}))
-    guarded.online.delete(guarded.config, guarded.view, row.entity_key("gone"))
+    guarded.online.delete(guarded.config, guarded.view, user_key("gone"))
     assert guarded.read("gone") == [[None] * len(FEATURES)]
     assert guarded.write(write_of("gone", 2, {1: 2}, guard({1: 1}))) == [0]
     assert guarded.read("gone") == [[None] * len(FEATURES)]
@@ -141,12 +141,12 @@ def test_a_row_that_is_gone_is_not_brought_back(guarded: Guarded) -> None:
 def test_deleting_a_row_leaves_other_views_and_users(guarded: Guarded) -> None:
     attributes = guarded.store.get_feature_view("user_attributes")
     features = ["signed_up_ms", "source_partitions", "source_offsets"]
-    key = row.entity_key("left")
+    key = user_key("left")
     stored = [number(1), *guard({1: 1})]
     guarded.online.write_guarded(guarded.config, attributes, features, [Write(key, NO_ROW, stored, AT_NS)])
     guarded.write(write_of("left", 1, {1: 1}), write_of("right", 1, {1: 1}))
     guarded.online.delete(guarded.config, guarded.view, key)
-    guarded.online.delete(guarded.config, guarded.view, row.entity_key("never was"))
+    guarded.online.delete(guarded.config, guarded.view, user_key("never was"))
     assert guarded.online.read_raw(guarded.config, attributes, features, [key]) == [stored]
     assert guarded.read("left", "right") == [[None] * len(FEATURES), values(1, {1: 1})]
 

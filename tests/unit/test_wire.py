@@ -6,7 +6,8 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming import packed, row, wire
+from feature_repo.keys import user_key
+from streaming import packed, wire
 from streaming.event import EARLIEST_MS, LATEST_MS
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -67,7 +68,7 @@ def test_nothing_at_all() -> None:
 @given(st.text(max_size=300))
 def test_the_key_of_a_user(user: str) -> None:
     message = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
-    assert row.entity_key(user) == serialize_entity_key(message, entity_key_serialization_version=3)
+    assert user_key(user) == serialize_entity_key(message, entity_key_serialization_version=3)
 
 
 @given(st.lists(st.floats(allow_nan=False), max_size=60))
