@@ -93,3 +93,24 @@ class GuardedStore(Protocol):
 
     def durable_after_s(self, config: RepoConfig) -> float:
         """Seconds after which what was written survives a crash of the store; 0 if it does at once."""
+
+    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> "RowReader":
+        """Reads `columns`, of one or several views of one entity, for whoever answers requests."""
+
+
+class RowReader(Protocol):
+    """Reads the same columns again and again, from many threads at once and none waiting for another."""
+
+    def read(self, keys: Sequence[bytes], limit_s: float) -> list[Sequence[bytes | None]]:
+        """By key, the serialized values in the order of the columns; None for one that is not stored.
+
+        Args:
+            limit_s: how long the store may take.
+
+        Raises:
+            TimeoutError: it took longer.
+            Exception: as the store's client has it.
+        """
+
+    def close(self) -> None:
+        """Give up the connections."""

@@ -5,6 +5,7 @@ Keys, fields and values are those of Feast's Redis store, so plain Feast reads t
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from redis.retry import Retry
 
 from streaming.stores.pipeline import Command, send
 from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.redis_rows import RedisRows
 from streaming.stores.script import MOVE, Script, row_script
 from streaming.stores.servers import is_cluster, masters, position_keys
 
@@ -97,6 +99,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             commands = [(b"HMGET", key, *fields) for key in chunk]
             rows += self._send(config, chunk, commands.__getitem__)
         return rows
+
+    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> RedisRows:
+        """See `GuardedStore.rows`."""
+        fields = [field for view, features in columns for field in self._fields(config, view, features)[1:]]
+        return RedisRows(
+            partial(self._get_client, config.online_store), config.project, fields, self._forget
+        )
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
         """See `GuardedStore.delete`."""
@@ -220,8 +229,12 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             return send(client, keys, command_of, script)
         except (ConnectionError, TimeoutError):
             if is_cluster(client):
-                self._client = None  # the next call asks anew who holds what
+                self._forget()
             raise
+
+    def _forget(self) -> None:
+        """Have the next call ask anew who holds what."""
+        self._client = None
 
     def _forget_positions(self, config: RepoConfig) -> None:
         keys = position_keys(self._get_client(config.online_store), config.project)

@@ -15,6 +15,7 @@ from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
 
 from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.sqlite_rows import SqliteRows
 from streaming.stores.statements import Statements
 
 _BUSY_TIMEOUT_S = 30.0
@@ -75,6 +76,14 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                 stored = dict(connection.execute(statements.read, (key,)).fetchall())
                 rows.append([stored.get(feature) for feature in features])
         return rows
+
+    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> SqliteRows:
+        """See `GuardedStore.rows`."""
+        versioned = config.registry.enable_online_feature_view_versioning
+        tables = [(_table_id(config.project, view, versioned), features) for view, features in columns]
+        return SqliteRows(
+            self._get_db_path(config), [(table, feature) for table, names in tables for feature in names]
+        )
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
         """See `GuardedStore.delete`."""
