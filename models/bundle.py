@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from models.calibration import Calibration, fully_known
-from models.samples import SampleError, Samples
+from models.samples import Precision, SampleError, Samples
 from models.schema import Floats, TensorSchema
 from models.session import InferenceSession, OnnxSession
 
@@ -155,7 +155,7 @@ class Bundle:
                 f"({self.manifest.fingerprint[:12]}, not {schema.fingerprint[:12]}): run `kindling train`"
             )
 
-    def verify(self, rung: str, session: InferenceSession, precision: str = "fp32") -> None:
+    def verify(self, rung: str, session: InferenceSession, precision: Precision = "fp32") -> None:
         """Refuse a session that does not answer the bundle's samples as `rung` did at training.
 
         Raises:

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
 from models.schema import Tensors, TensorSchema
 from models.session import InferenceSession
 
+Precision = Literal["fp32", "fp16"]
+
 ROWS = 64
-TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
+
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2}
 """Largest difference of a share, coordinate or weight by precision: devices round differently."""
 
-OVERLAP = {"fp32": 0.98, "fp16": 0.9}
+OVERLAP: Mapping[Precision, float] = {"fp32": 0.98, "fp16": 0.9}
 """Least share of the same virtual items: of items of equal weight either may be the last."""
 
 
@@ -53,7 +56,11 @@ class Samples:
                 by_rung.setdefault(rung, {})[name] = arrays[key]
         return cls(by_rung.pop("inputs"), by_rung)
 
-    def verify(self, rung: str, session: InferenceSession, precision: str = "fp32") -> float:
+    def rows(self, count: int) -> Tensors:
+        """The first `count` of the inputs."""
+        return {name: array[:count] for name, array in self.inputs.items()}
+
+    def verify(self, rung: str, session: InferenceSession, precision: Precision = "fp32") -> float:
         """Ask `session` the samples; the largest difference to what `rung` answered at training.
 
         Raises:

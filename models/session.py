@@ -21,6 +21,10 @@ class RuntimeProviderError(RuntimeError):
     """ONNX Runtime is missing, there twice, or cannot use the device asked for; the message has the fix."""
 
 
+class DeviceUnavailable(RuntimeError):
+    """The process that owns the device does not answer, or did not in time; it may be back soon."""
+
+
 class InferenceSession(Protocol):
     """Whatever runs a model: a file on this machine, or a stand-in."""
 

@@ -16,6 +16,7 @@ from prometheus_client.utils import floatToGoString
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
+_SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
 _TENURES = (0, 1, 2, 5, 10)
 _TENURE_NAMES = tuple(
     str(max(bound for bound in _TENURES if bound <= count)) for count in range(_TENURES[-1] + 1)
@@ -157,6 +158,63 @@ class Metrics(Collector):
         # Ladder.
         self.rung_failures = Counter("kindling_rung_failure", "Batches of a rung that failed.", "rung")
         self.circuits = Counter("kindling_circuit_opened", "Times that a rung's circuit opened.", "rung")
+        # Models in motion.
+        self.model_rows = Counter(
+            "kindling_model_rows",
+            "Rows answered, by bundle, its part and the rung.",
+            "version",
+            "track",
+            "rung",
+        )
+        self.model_seconds = Histogram(
+            "kindling_model_duration_seconds",
+            "From submission to the answer, by bundle and its part.",
+            _SECONDS,
+            "version",
+            "track",
+        )
+        self.swaps = Counter("kindling_model_swaps", "Times that another bundle took over.")
+        self.refused_bundles = Counter(
+            "kindling_model_refused", "Bundles that were not let serve.", "version", "track"
+        )
+        self.shadow_rows = Counter(
+            "kindling_shadow_rows",
+            "Rows the shadow answered, by the same rung or another.",
+            "version",
+            "rung",
+        )
+        self.shadow_overlap = Histogram(
+            "kindling_shadow_overlap_ratio", "Average overlap of virtual items.", _SHARES, "version"
+        )
+        self.shadow_distance = Histogram(
+            "kindling_shadow_distance_ratio", "Total variation between affinities.", _SHARES, "version"
+        )
+        self.shadow_failures = Counter("kindling_shadow_failure", "Requests the shadow failed.", "version")
+        self.shadow_skipped = Counter(
+            "kindling_shadow_skipped", "Requests the shadow was too busy for.", "version"
+        )
+        # Store.
+        self.store_up = Gauge("kindling_store_up", "1 while requests wait for the online store, 0 without.")
+        self.store_reads = Counter(
+            "kindling_store_reads", "Reads of profiles, by how they ended.", "outcome"
+        )
+        self.store_seconds = Histogram(
+            "kindling_store_read_duration_seconds", "A read that was answered.", _SECONDS
+        )
+        self.cache = Counter("kindling_cache_lookups", "Lookups of enriched profiles.", "outcome")
+        self.cache_entries = Gauge("kindling_cache_entries", "Enriched profiles kept.")
+        self.shared = Counter("kindling_shared_answers", "Answers taken over from a concurrent request.")
+        # Write-back.
+        self.write_back_rows = Counter(
+            "kindling_write_back_rows", "Augmented rows: written, or why they were not.", "outcome"
+        )
+        self.write_back_failures = Counter(
+            "kindling_write_back_failure", "Attempts that failed, by what they wrote to.", "target"
+        )
+        self.write_back_waiting = Gauge("kindling_write_back_waiting_rows", "Rows not yet online.")
+        self.write_back_lag = Gauge(
+            "kindling_write_back_lag_seconds", "Age of the oldest row not yet online."
+        )
         self.registry = CollectorRegistry()
         self.registry.register(self)
 

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from feature_repo.catalogue import load_catalogue, load_items
 from feature_repo.workspace import Workspace
 from kindling.v1 import augment_pb2, augment_pb2_grpc
+from models.opener import Opener
 from models.registry import Registry
 from models.schema import TensorSchema
 from models.session import Provider, require_runtime
@@ -72,7 +73,8 @@ def running(
     require_runtime(provider)
     catalogue = load_catalogue(workspace.data)
     items = load_items(workspace.data, catalogue)
-    model = ActiveModel(Registry(workspace.bundles), TensorSchema.of(catalogue, items), provider)
+    schema = TensorSchema.of(catalogue, items)
+    model = ActiveModel(Registry(workspace.bundles), schema, Opener(provider))
     lock = threading.Lock()
     reader = FeastReader(store, catalogue, lock)
     reader.read(["warm-up"])  # opens the store's connection before a caller waits for it

@@ -1,99 +1,134 @@
-"""The model that serves now, and how the next takes over: loaded, verified and warmed before it is seen."""
+"""The models that serve now, and how the next takes over: prepared in full before it is seen."""
 
 import logging
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from models.bundle import Bundle, BundleError
-from models.registry import Registry, RegistryError
-from models.schema import SparseProfile, TensorSchema
-from models.session import InferenceSession, OnnxSession, Provider, RuntimeProviderError
-from service.decide import Policy
-from service.infer import run_rung
-from service.ladder import Pace
+from models.bundle import BundleError
+from models.opener import Opener
+from models.registry import Pointer, Registry, RegistryError, Trial
+from models.schema import Tensors, TensorSchema
+from models.session import DeviceUnavailable, RuntimeProviderError
+from service.canary import Canary
+from service.metrics import Metrics
+from service.prepare import ServingModel, Track, prepare
+from service.recorded import Recorded
+from service.shadow import Answered, Ask, Shadow
+
+__all__ = ["ActiveModel", "ServingModel"]
 
 logger = logging.getLogger(__name__)
 
+EVERY_S = 0.25
+"""How often the registry is looked at: workers follow within this and the time a bundle takes to warm."""
+
 
 @dataclass(frozen=True)
-class ServingModel:
-    """A bundle ready to answer. Immutable: a request keeps the one it started with."""
+class _Lineup:
+    """Who answers whom at one moment; replaced as a whole."""
 
-    bundle: Bundle
-    sessions: Mapping[str, InferenceSession]
-    policy: Policy
-
-
-def prepare(bundle: Bundle, schema: TensorSchema, provider: Provider) -> ServingModel:
-    """Open every rung of `bundle` and run each once.
-
-    Raises:
-        BundleError: it was trained for another catalogue, or a rung does not answer an unknown user.
-        RuntimeProviderError: ONNX Runtime cannot run on `provider`.
-    """
-    bundle.require_schema(schema)
-    sessions: dict[str, InferenceSession] = {}
-    nobody = schema.encode([SparseProfile()], {})
-    pace = Pace()
-    for rung, path in bundle.rungs.items():
-        try:
-            sessions[rung] = OnnxSession(path, provider)
-            run_rung(sessions[rung], nobody, schema)
-        except RuntimeProviderError:
-            raise
-        except Exception as error:  # ONNX Runtime's errors share no other base
-            raise BundleError(f"{path}: {error}; train and activate another bundle") from error
-    return ServingModel(
-        bundle, sessions, Policy(frozenset(sessions), bundle.calibration, bundle.cold_below, pace)
-    )
+    active: ServingModel
+    canary: ServingModel | None = None
+    split: Canary | None = None
+    shadow: ServingModel | None = None
+    shadow_share: float = 0.0
 
 
 class ActiveModel:
-    """Follows the registry's active bundle.
+    """Follows the registry: its active bundle, its canary and its shadow.
+
+    A model that is replaced lives as long as the last request that began with it.
 
     Args:
         registry: where bundles are activated.
         schema: of the catalogue that is served.
-        provider: where models run.
+        opener: where models run.
+        metrics: where swaps, refusals and comparisons are counted.
 
     Raises:
         RegistryError: no bundle is active.
         BundleError: the active one is broken; there is no older one to serve on with.
     """
 
-    def __init__(self, registry: Registry, schema: TensorSchema, provider: Provider = "cpu") -> None:
-        self._registry, self._schema, self._provider = registry, schema, provider
+    def __init__(
+        self,
+        registry: Registry,
+        schema: TensorSchema,
+        opener: Opener | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._registry, self._schema = registry, schema
+        self._opener, self._metrics = opener or Opener(), metrics or Metrics()
+        self.recorded = Recorded()
+        self._shadow: Shadow | None = None
         bundle = registry.active()
         if bundle is None:
             raise RegistryError("no model bundle is active: run `kindling train` first")
-        self.current = prepare(bundle, schema, provider)
-        self._refused: str | None = None
+        self._lineup = _Lineup(prepare(bundle, schema, self._opener, self.recorded))
+        self._followed = Pointer((bundle.version,))
+        self._complaint = ""
+        self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._follower: threading.Thread | None = None
+        self.refresh()
+
+    @property
+    def current(self) -> ServingModel:
+        """The model that serves everyone who is not the canary's."""
+        return self._lineup.active
+
+    def choose(self, key: str) -> ServingModel:
+        """The model that serves the user `key`; of a batch, its first user's serves all."""
+        lineup = self._lineup
+        if lineup.canary is not None and lineup.split is not None and lineup.split.takes(key):
+            return lineup.canary
+        return lineup.active
+
+    def observe(self, model: ServingModel, tensors: Tensors, answer: Answered, seconds: float) -> None:
+        """Count an answer, and keep some of what was asked for the next model and for the shadow.
+
+        Args:
+            model: that answered.
+            tensors: B rows as they were asked, without padding.
+            answer: theirs.
+            seconds: it took.
+        """
+        version, track = model.bundle.version, model.track
+        self._metrics.model_seconds.observe(seconds, version, track)
+        for decision in answer.decisions:
+            self._metrics.model_rows.add(1, version, track, decision.rung)
+        self.recorded.note(tensors)
+        shadow, lineup = self._shadow, self._lineup
+        if shadow is not None and lineup.shadow is not None:
+            shadow.offer(lineup.shadow, lineup.shadow_share, tensors, answer)
+
+    def shadow_by(self, ask: Ask) -> None:
+        """Have shadows answer through `ask`: once, at the start. Without it they are not asked."""
+        self._shadow = Shadow(ask, self._metrics)
 
     def refresh(self) -> bool:
-        """Take over the bundle that is active now; True if it is another one.
+        """Take over what the registry points to now; True if that is something else than before.
 
-        A bundle that cannot serve is refused, said once, and the old one serves on.
+        What cannot serve is refused, said once, and what served before serves on.
         """
-        version: str | None = None
-        try:
-            version = self._registry.active_version()
-            if version is None or version in (self.current.bundle.version, self._refused):
+        with self._refreshing:
+            try:
+                pointer = self._registry.pointer()
+            except RegistryError as error:
+                self._complain(f"{self.current.bundle.version} serves on: {error}")
                 return False
-            bundle = self._registry.active()
-            if bundle is None:
+            if pointer == self._followed or pointer.active is None:
                 return False
-            self.current = prepare(bundle, self._schema, self._provider)
-        except (BundleError, RegistryError) as error:
-            self._refused = version
-            logger.error("refused bundle %s, %s serves on: %s", version, self.current.bundle.version, error)
-            return False
-        logger.info("bundle %s serves now", self.current.bundle.version)
-        return True
+            try:
+                changed = self._follow(pointer)
+            except (DeviceUnavailable, RuntimeProviderError) as error:
+                # No fault of the bundle: try again at the next look.
+                self._complain(f"{self.current.bundle.version} serves on, the next waits: {error}")
+                return False
+            self._followed, self._complaint = pointer, ""
+            return changed
 
-    def follow(self, every_s: float = 1.0) -> None:
+    def follow(self, every_s: float = EVERY_S) -> None:
         """Refresh in the background until `close`."""
 
         def loop() -> None:
@@ -104,7 +139,69 @@ class ActiveModel:
         self._follower.start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following, and the shadow."""
         self._stop.set()
         if self._follower is not None:
             self._follower.join()
+        if self._shadow is not None:
+            self._shadow.close()
+
+    def _follow(self, pointer: Pointer) -> bool:
+        before = self._lineup
+        active = self._take(pointer.active, "active") or before.active
+        lineup = _Lineup(active)
+        canary, shadow = (
+            self._try(pointer.canary, "canary", active),
+            self._try(pointer.shadow, "shadow", active),
+        )
+        if pointer.canary is not None and canary is not None:
+            lineup = replace(
+                lineup, canary=canary, split=Canary(canary.bundle.version, pointer.canary.share)
+            )
+        if pointer.shadow is not None and shadow is not None:
+            lineup = replace(lineup, shadow=shadow, shadow_share=pointer.shadow.share)
+        self._lineup = lineup
+        if lineup == before:
+            return False
+        self._metrics.swaps.add()
+        logger.info("bundle %s serves now, beside it %s", active.bundle.version, _beside(pointer))
+        return True
+
+    def _try(self, trial: Trial | None, track: Track, active: ServingModel) -> ServingModel | None:
+        if trial is None or trial.version == active.bundle.version:
+            return None
+        return self._take(trial.version, track)
+
+    def _take(self, version: str | None, track: Track) -> ServingModel | None:
+        """The model of that version: the one there is, or prepared; None if it is refused."""
+        lineup = self._lineup
+        for model in (lineup.active, lineup.canary, lineup.shadow):
+            if model is not None and model.bundle.version == version:
+                return model if model.track == track else replace(model, track=track)
+        if version is None:
+            return None
+        try:
+            bundle = self._registry.load(version)
+            return prepare(bundle, self._schema, self._opener, self.recorded, track)
+        except BundleError as error:
+            self._metrics.refused_bundles.add(1, version, track)
+            logger.error(
+                "refused %s bundle %s, %s serves on: %s",
+                track,
+                version,
+                lineup.active.bundle.version,
+                error,
+            )
+            return None
+
+    def _complain(self, complaint: str) -> None:
+        """Log it, but not at every look."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            logger.error(complaint)
+
+
+def _beside(pointer: Pointer) -> str:
+    trials = {"canary": pointer.canary, "shadow": pointer.shadow}
+    named = (f"{role} {trial.version} for {trial.share:.1%}" for role, trial in trials.items() if trial)
+    return ", ".join(named) or "no other"

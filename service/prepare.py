@@ -1,0 +1,66 @@
+"""Bundle → serving model: verified, then warmed on what was really asked, before anyone sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from models.bundle import Bundle, BundleError
+from models.opener import Opener
+from models.schema import SparseProfile, TensorSchema
+from models.session import BUCKETS, InferenceSession, RuntimeProviderError
+from service.decide import Policy
+from service.infer import run_rung
+from service.ladder import Pace
+from service.recorded import Recorded
+
+Track = Literal["active", "canary", "shadow"]
+
+
+@dataclass(frozen=True, eq=False)
+class ServingModel:
+    """A bundle ready to answer. Immutable: a request keeps the one it started with.
+
+    Attributes:
+        bundle: what was trained.
+        sessions: by rung.
+        policy: which rung may answer whom.
+        track: the part it plays beside others.
+    """
+
+    bundle: Bundle
+    sessions: Mapping[str, InferenceSession]
+    policy: Policy
+    track: Track = "active"
+
+
+def prepare(
+    bundle: Bundle, schema: TensorSchema, opener: Opener, recorded: Recorded, track: Track = "active"
+) -> ServingModel:
+    """Open every rung of `bundle`, compare it with its samples, and run every batch size once.
+
+    Args:
+        schema: of the catalogue that is served.
+        opener: decides where rungs run.
+        recorded: what to warm on; where there is nothing yet, the samples.
+
+    Raises:
+        BundleError: it was trained for another catalogue, or a rung answers otherwise than at training,
+            not at all, or what no rung may answer.
+        RuntimeProviderError: ONNX Runtime cannot run where it should.
+    """
+    bundle.require_schema(schema)
+    sessions: dict[str, InferenceSession] = {}
+    for rung, path in bundle.rungs.items():
+        try:
+            session = sessions[rung] = opener.open(rung, path)
+            bundle.verify(rung, session, opener.precision_of(rung))
+            for rows in BUCKETS:
+                asked = recorded.batch(rows) or bundle.samples.rows(rows)
+                run_rung(session, asked, schema)
+        except (BundleError, RuntimeProviderError):
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise BundleError(f"{path}: {error}; train and activate another bundle") from error
+    schema.encode([SparseProfile()], bundle.item_index)  # made at first use, which is now
+    policy = Policy(frozenset(sessions), bundle.calibration, bundle.cold_below, Pace())
+    return ServingModel(bundle, sessions, policy, track)
