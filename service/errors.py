@@ -10,7 +10,8 @@
     ├── MessageTooLarge    RESOURCE_EXHAUSTED   a message is over the size limit
     ├── StoreDown          UNAVAILABLE          the online store did not answer, nor can anything else
     ├── DeadlineTooShort   DEADLINE_EXCEEDED    no rung fits in the caller's remaining time
-    └── Cancelled          CANCELLED            the caller gave up
+    ├── Cancelled          CANCELLED            the caller gave up
+    └── Unexpected         INTERNAL             a fault of the server; its log says which
 
 Each carries `google.rpc.Status` details, so a client in any language can tell field and fix apart.
 """
@@ -132,6 +133,16 @@ class Cancelled(RequestError):
 
     code = grpc.StatusCode.CANCELLED
     reason = "CANCELLED"
+
+
+class Unexpected(RequestError):
+    """A fault of the server. What it was stands in the log alone: it may tell of the profile."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "UNEXPECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the server failed to answer: see its log")
 
 
 def _packed(detail: Message) -> any_pb2.Any:

@@ -1,13 +1,14 @@
 """Request → sparse profiles: what the caller sent, checked field by field."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from feature_repo.catalogue import Catalogue, Items
 from kindling.v1 import augment_pb2 as pb
-from models.schema import PastEvent, SparseProfile, Tensors, TensorSchema, sparse_profile
+from models.schema import BLOCKS, PastEvent, SparseProfile, Tensors, TensorSchema, sparse_profile
+from service.call import Priority
 from service.errors import InvalidField, ModelUnavailable
 
 MAX_ID_BYTES = 256
@@ -23,6 +24,18 @@ RUNG_NAMES: Mapping[pb.Rung.ValueType, str] = {
     pb.RUNG_GLOBAL_PRIOR: "global_prior",
 }
 
+BLOCK_NAMES: Mapping[pb.Block.ValueType, str] = {
+    pb.BLOCK_AFFINITY: "affinity",
+    pb.BLOCK_EMBEDDING: "embedding",
+    pb.BLOCK_VIRTUAL_ITEMS: "virtual_items",
+}
+PRIORITY_NAMES: Mapping[pb.Priority.ValueType, Priority] = {
+    pb.PRIORITY_INTERACTIVE: "interactive",
+    pb.PRIORITY_BULK: "bulk",
+}
+
+_ANY_RUNG: frozenset[str] = frozenset()
+
 
 def check_user_id(user_id: str, field: str) -> str:
     """`user_id`, if it can be a key of the store."""
@@ -33,23 +46,46 @@ def check_user_id(user_id: str, field: str) -> str:
     return user_id
 
 
-def check_user_ids(users: pb.UserIds) -> list[str]:
+def check_user_ids(user_ids: Sequence[str], field: str = "users.user_ids") -> list[str]:
     """The ids of a batch."""
-    if not users.user_ids:
-        raise InvalidField("users.user_ids", "is empty: send at least one id")
-    if len(users.user_ids) > MAX_ROWS:
-        raise InvalidField("users.user_ids", f"has over {MAX_ROWS} ids: split the batch")
-    return [check_user_id(user_id, f"users.user_ids[{row}]") for row, user_id in enumerate(users.user_ids)]
+    if not user_ids:
+        raise InvalidField(field, "is empty: send at least one id")
+    if len(user_ids) > MAX_ROWS:
+        raise InvalidField(field, f"has over {MAX_ROWS} ids: split the batch")
+    return [check_user_id(user_id, f"{field}[{row}]") for row, user_id in enumerate(user_ids)]
 
 
-def allowed_rungs(rungs: Iterable[pb.Rung.ValueType]) -> frozenset[str]:
+def allowed_rungs(rungs: Sequence[pb.Rung.ValueType]) -> frozenset[str]:
     """Names of the rungs that may answer; empty means all."""
+    if not rungs:
+        return _ANY_RUNG
     names = set()
     for position, rung in enumerate(rungs):
         if rung not in RUNG_NAMES:
             raise InvalidField(f"allowed_rungs[{position}]", f"{rung} is not a rung of kindling.v1.Rung")
         names.add(RUNG_NAMES[rung])
     return frozenset(names)
+
+
+def wanted_blocks(blocks: Sequence[pb.Block.ValueType], field: str = "blocks") -> Collection[str]:
+    """Names of the blocks to answer with; all if none is named."""
+    if not blocks:
+        return BLOCKS
+    names = set()
+    for position, block in enumerate(blocks):
+        if block not in BLOCK_NAMES:
+            raise InvalidField(f"{field}[{position}]", f"{block} is not a block of kindling.v1.Block")
+        names.add(BLOCK_NAMES[block])
+    return names
+
+
+def priority_of(priority: pb.Priority.ValueType, default: Priority) -> Priority:
+    """Who goes first, as the caller says or as the call usually does."""
+    if not priority:
+        return default
+    if priority not in PRIORITY_NAMES:
+        raise InvalidField("priority", f"{priority} is not a priority of kindling.v1.Priority")
+    return PRIORITY_NAMES[priority]
 
 
 def inline_profile(profile: pb.Profile, catalogue: Catalogue, items: Items) -> SparseProfile:

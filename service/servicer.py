@@ -70,7 +70,7 @@ class AugmentServicer(augment_pb2_grpc.AugmentServiceServicer):
                 return answers.packed(augment(model, tensors, allowed, remaining), degraded=False)
             if subject is None:
                 raise InvalidField("subject", "is not set: send users or profiles")
-            user_ids = check_user_ids(request.users)
+            user_ids = check_user_ids(request.users.user_ids)
             profiles, degraded = self._read(user_ids)
             answer = self._fill(model, profiles, allowed, remaining)
             if not request.dry_run and not degraded:

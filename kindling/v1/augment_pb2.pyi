@@ -624,7 +624,7 @@ class AugmentStreamRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
-    """Comes back with the answer. Unique among the items that await theirs."""
+    """Comes back with the answer."""
     timeout_ms: _builtins.int
     """Time for this item alone; 0 for as long as the stream has."""
     @_builtins.property

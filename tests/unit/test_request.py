@@ -9,7 +9,16 @@ import pytest
 from kindling.v1 import augment_pb2 as pb
 from models.schema import SparseProfile, TensorSchema
 from service.errors import InvalidField, ModelUnavailable
-from service.request import allowed_rungs, check_user_id, check_user_ids, inline_profile, unpack_profiles
+from service.request import (
+    MAX_ROWS,
+    allowed_rungs,
+    check_user_id,
+    check_user_ids,
+    inline_profile,
+    priority_of,
+    unpack_profiles,
+    wanted_blocks,
+)
 from tests.shop import CATALOGUE, ITEMS
 
 SCHEMA = TensorSchema.of(CATALOGUE, ITEMS)
@@ -60,17 +69,32 @@ def test_a_user_id_must_be_a_key(user_id: str) -> None:
 
 
 def test_a_batch_names_the_row_at_fault() -> None:
-    assert check_user_ids(pb.UserIds(user_ids=["a", "b"])) == ["a", "b"]
+    assert check_user_ids(["a", "b"]) == ["a", "b"]
     with pytest.raises(InvalidField, match=r"users\.user_ids\[1\]"):
-        check_user_ids(pb.UserIds(user_ids=["a", ""]))
-    with pytest.raises(InvalidField, match="at least one"):
-        check_user_ids(pb.UserIds())
+        check_user_ids(["a", ""])
+    with pytest.raises(InvalidField, match=r"user_ids: is empty: send at least one"):
+        check_user_ids([], "user_ids")
+    with pytest.raises(InvalidField, match=f"over {MAX_ROWS} ids: split"):
+        check_user_ids(["a"] * (MAX_ROWS + 1))
 
 
 def test_rungs_are_checked() -> None:
     assert allowed_rungs([pb.RUNG_GENERATOR]) == {"generator"}
     with pytest.raises(InvalidField, match=r"allowed_rungs\[1\]"):
         allowed_rungs([pb.RUNG_GENERATOR, pb.RUNG_UNSPECIFIED])
+
+
+def test_blocks_and_priorities_are_checked() -> None:
+    assert set(wanted_blocks([])) == {"affinity", "embedding", "virtual_items"}
+    assert wanted_blocks([pb.BLOCK_EMBEDDING]) == {"embedding"}
+    with pytest.raises(InvalidField, match=r"blocks\[0\]"):
+        wanted_blocks([pb.BLOCK_UNSPECIFIED])
+    assert priority_of(pb.PRIORITY_UNSPECIFIED, "bulk") == "bulk"
+    assert priority_of(pb.PRIORITY_INTERACTIVE, "bulk") == "interactive"
+    # An open enum: a caller built against a later version may send what this one does not know.
+    later = pb.AugmentRequest.FromString(bytes((6 << 3, 7)))
+    with pytest.raises(InvalidField, match="priority: 7"):
+        priority_of(later.priority, "bulk")
 
 
 def packed(**changes: Any) -> pb.PackedProfiles:
