@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kindling/v1/admin.proto\x12\x0bkindling.v1\"\x13\n\x11ListModelsRequest\"%\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xa5\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x11\n\tcutoff_ms\x18\x03 \x01(\x03\x12$\n\x07metrics\x18\x04 \x03(\x0b\x32\x13.kindling.v1.Metric\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x0f\n\x07problem\x18\x07 \x01(\t\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.kindling.v1.Model\"-\n\x14\x41\x63tivateModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"H\n\x15\x41\x63tivateModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t\"\x16\n\x14RollbackModelRequest\"H\n\x15RollbackModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t2\x8d\x02\n\x0c\x41\x64minService\x12M\n\nListModels\x12\x1e.kindling.v1.ListModelsRequest\x1a\x1f.kindling.v1.ListModelsResponse\x12V\n\rActivateModel\x12!.kindling.v1.ActivateModelRequest\x1a\".kindling.v1.ActivateModelResponse\x12V\n\rRollbackModel\x12!.kindling.v1.RollbackModelRequest\x1a\".kindling.v1.RollbackModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kindling/v1/admin.proto\x12\x0bkindling.v1\"\x13\n\x11ListModelsRequest\"%\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xd1\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x11\n\tcutoff_ms\x18\x03 \x01(\x03\x12$\n\x07metrics\x18\x04 \x03(\x0b\x32\x13.kindling.v1.Metric\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12\x14\n\x0c\x63\x61nary_share\x18\x08 \x01(\x01\x12\x14\n\x0cshadow_share\x18\t \x01(\x01\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.kindling.v1.Model\"-\n\x14\x41\x63tivateModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"H\n\x15\x41\x63tivateModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t\"\x16\n\x14RollbackModelRequest\"H\n\x15RollbackModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t2\x8d\x02\n\x0c\x41\x64minService\x12M\n\nListModels\x12\x1e.kindling.v1.ListModelsRequest\x1a\x1f.kindling.v1.ListModelsResponse\x12V\n\rActivateModel\x12!.kindling.v1.ActivateModelRequest\x1a\".kindling.v1.ActivateModelResponse\x12V\n\rRollbackModel\x12!.kindling.v1.RollbackModelRequest\x1a\".kindling.v1.RollbackModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METRIC']._serialized_start=61
   _globals['_METRIC']._serialized_end=98
   _globals['_MODEL']._serialized_start=101
-  _globals['_MODEL']._serialized_end=266
-  _globals['_LISTMODELSRESPONSE']._serialized_start=268
-  _globals['_LISTMODELSRESPONSE']._serialized_end=324
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=326
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=371
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=373
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=445
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=447
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=469
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=471
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=543
-  _globals['_ADMINSERVICE']._serialized_start=546
-  _globals['_ADMINSERVICE']._serialized_end=815
+  _globals['_MODEL']._serialized_end=310
+  _globals['_LISTMODELSRESPONSE']._serialized_start=312
+  _globals['_LISTMODELSRESPONSE']._serialized_end=368
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=370
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=415
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=417
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=489
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=491
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=513
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=515
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=587
+  _globals['_ADMINSERVICE']._serialized_start=590
+  _globals['_ADMINSERVICE']._serialized_end=859
 # @@protoc_insertion_point(module_scope)

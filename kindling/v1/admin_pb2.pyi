@@ -68,6 +68,8 @@ class Model(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     SERVING_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    CANARY_SHARE_FIELD_NUMBER: _builtins.int
+    SHADOW_SHARE_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     schema_fingerprint: _builtins.str
     cutoff_ms: _builtins.int
@@ -78,6 +80,10 @@ class Model(_message.Message):
     """Whether this server answers with it."""
     problem: _builtins.str
     """Empty, or why it cannot serve."""
+    canary_share: _builtins.float
+    """Share of users that it answers on trial, as a canary."""
+    shadow_share: _builtins.float
+    """Share of answers that it is compared with, as a shadow."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]: ...
     def __init__(
@@ -90,10 +96,12 @@ class Model(_message.Message):
         active: _builtins.bool = ...,
         serving: _builtins.bool = ...,
         problem: _builtins.str = ...,
+        canary_share: _builtins.float = ...,
+        shadow_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cutoff_ms", b"cutoff_ms", "metrics", b"metrics", "model_version", b"model_version", "problem", b"problem", "schema_fingerprint", b"schema_fingerprint", "serving", b"serving"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "canary_share", b"canary_share", "cutoff_ms", b"cutoff_ms", "metrics", b"metrics", "model_version", b"model_version", "problem", b"problem", "schema_fingerprint", b"schema_fingerprint", "serving", b"serving", "shadow_share", b"shadow_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
