@@ -81,9 +81,10 @@ class Samples:
                 if overlap < OVERLAP[precision]:
                     raise SampleError(f"{name} holds {overlap:.0%} of the items chosen at training")
             else:
-                worst = max(worst, float(np.abs(ours - answer).max()))
-                if not worst <= TOLERANCE[precision]:  # not `>`: NaN is no answer either
-                    raise SampleError(f"{name} is {worst:.2g} away from what it was at training")
+                away = float(np.abs(ours - answer).max())
+                if not away <= TOLERANCE[precision]:  # not `>`: NaN is no answer either
+                    raise SampleError(f"{name} is {away:.2g} away from what it was at training")
+                worst = max(worst, away)
         return worst
 
 

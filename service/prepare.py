@@ -7,7 +7,7 @@ from typing import Literal
 from models.bundle import Bundle, BundleError
 from models.opener import Opener
 from models.schema import SparseProfile, TensorSchema
-from models.session import BUCKETS, InferenceSession, RuntimeProviderError
+from models.session import BUCKETS, DeviceUnavailable, InferenceSession, RuntimeProviderError
 from service.decide import Policy
 from service.infer import run_rung
 from service.ladder import Pace
@@ -47,6 +47,7 @@ def prepare(
         BundleError: it was trained for another catalogue, or a rung answers otherwise than at training,
             not at all, or what no rung may answer.
         RuntimeProviderError: ONNX Runtime cannot run where it should.
+        DeviceUnavailable: the process that owns the device does not answer.
     """
     bundle.require_schema(schema)
     sessions: dict[str, InferenceSession] = {}
@@ -57,7 +58,7 @@ def prepare(
             for rows in BUCKETS:
                 asked = recorded.batch(rows) or bundle.samples.rows(rows)
                 run_rung(session, asked, schema)
-        except (BundleError, RuntimeProviderError):
+        except (BundleError, RuntimeProviderError, DeviceUnavailable):
             raise
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise BundleError(f"{path}: {error}; train and activate another bundle") from error

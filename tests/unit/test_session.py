@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.samples import example_inputs
+from models.schema import Tensors
 from models.session import (
     InferenceSession,
     OnnxSession,
@@ -14,7 +17,7 @@ from models.session import (
     require_provider,
     require_runtime,
 )
-from tests import checkerboard
+from tests.marked import marked_bundle
 
 Install = Callable[..., None]
 
@@ -68,15 +71,33 @@ def test_a_silent_fall_back_to_the_cpu_is_refused() -> None:
         require_provider("cuda", ["CPUExecutionProvider"])
 
 
-def test_a_session_is_refused_before_its_file_is_opened(installed: Install) -> None:
+def test_a_session_is_refused_before_its_file_is_opened(installed: Install, tmp_path: Path) -> None:
     installed("onnxruntime", "onnxruntime-gpu")
     with pytest.raises(RuntimeProviderError):
-        OnnxSession(checkerboard.bundle().rungs["generator"])
+        OnnxSession(tmp_path / "generator.onnx")
 
 
-def test_a_session_answers_by_name_and_reads_only_what_it_needs() -> None:
-    bundle = checkerboard.bundle()
+def test_a_session_answers_by_name_and_reads_only_what_it_needs(tmp_path: Path) -> None:
+    bundle = marked_bundle(tmp_path, "v1", 1.0)
     session: InferenceSession = OnnxSession(bundle.rungs["global_prior"])
     inputs = example_inputs(bundle.schema, rows=2)
     answer = session.run({**inputs, "unheard_of": np.zeros(2)})
     assert set(answer) == {spec.name for spec in bundle.schema.outputs}
+
+
+def test_an_exported_file_that_answers_no_number_is_refused() -> None:
+    from torch import nn
+
+    from models.export.onnx import ExportError, parity
+
+    class Session:
+        def run(self, tensors: Tensors) -> Tensors:
+            return {"first": np.full((1, 1), np.nan), "second": np.zeros((1, 1))}
+
+    class Module(nn.Module):
+        def forward(self, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return count, count
+
+    inputs = {"count": np.zeros((1, 1), np.float32)}
+    with pytest.raises(ExportError, match="nan"):
+        parity(Module(), Session(), inputs, ["first", "second"], 1)
