@@ -45,6 +45,7 @@ class Tombstones:
         self._path = workspace.offline / TOMBSTONES_FILE
         self._read = 0
         self._erased: dict[str, dict[int, int]] = {}
+        self._erased_at_ms: dict[str, int] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -79,6 +80,10 @@ class Tombstones:
         """By source, the last offset that was erased with this user."""
         return self._erased.get(user_id, _NONE)
 
+    def erased_at_ms(self, user_id: str) -> int:
+        """When this user was last erased, milliseconds since the epoch; 0 for never."""
+        return self._erased_at_ms.get(user_id, 0)
+
     def add(self, tombstone: Tombstone) -> None:
         """Record `tombstone`; when it returns, a crash does not undo it. For one writer at a time."""
         self.refresh()
@@ -107,7 +112,9 @@ class Tombstones:
                 f"{self._path}, at byte {self._read}: {error}; restore the file: without it, what was "
                 "erased would be folded again"
             ) from error
-        known = self._erased.setdefault(tombstone.user_id, {})
+        user_id = tombstone.user_id
+        self._erased_at_ms[user_id] = max(tombstone.erased_at_ms, self.erased_at_ms(user_id))
+        known = self._erased.setdefault(user_id, {})
         for source, offset in tombstone.offsets.items():
             known[source] = max(offset, known.get(source, -1))
 

@@ -33,6 +33,14 @@ class Write(NamedTuple):
     at_ns: int
 
 
+class Unguarded(NamedTuple):
+    """One row that may be lost to a newer one; attributes as those of `Write`."""
+
+    key: bytes
+    values: Sequence[bytes]
+    at_ns: int
+
+
 class Move(NamedTuple):
     """An advance of a stored position.
 
@@ -93,6 +101,14 @@ class GuardedStore(Protocol):
 
     def durable_after_s(self, config: RepoConfig) -> float:
         """Seconds after which what was written survives a crash of the store; 0 if it does at once."""
+
+    def write_newer(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
+    ) -> None:
+        """Write rows that nothing guards, all but those no newer than what is stored.
+
+        Of two writers at one moment, the later to write may win.
+        """
 
     def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> "RowReader":
         """Reads `columns`, of one or several views of one entity, for whoever answers requests."""

@@ -3,7 +3,6 @@
 Keys, fields and values are those of Feast's Redis store, so plain Feast reads them.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -14,20 +13,18 @@ from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisClusterException, RedisError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError, TimeoutError
 from redis.retry import Retry
 
 from streaming.stores.pipeline import Command, send
-from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.redis_rows import RedisRows
 from streaming.stores.script import MOVE, Script, row_script
-from streaming.stores.servers import is_cluster, masters, position_keys
+from streaming.stores.servers import durable_after_s, is_cluster, masters, position_keys
 
 # Replies to a chunk of reads wait in the server's memory until they are taken.
 _READ_CHUNK = 1_000
 _TIMEOUT_S = 10.0
-_EVERYSEC_S = 3.0
-_BY_THE_SYSTEM_S = 60.0
 
 
 class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -100,6 +97,22 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             rows += self._send(config, chunk, commands.__getitem__)
         return rows
 
+    def write_newer(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
+    ) -> None:
+        """See `GuardedStore.write_newer`."""
+        stamp, *_ = self._fields(config, view, features)
+        keys = [key + config.project.encode() for key, _, _ in rows]
+        stored = self._send(config, keys, lambda index: (b"HGET", keys[index], stamp))
+        newer = [
+            Write(key, NO_ROW, values, at_ns)
+            for (key, values, at_ns), raw in zip(rows, stored, strict=True)
+            if raw is None or Timestamp.FromString(raw).ToNanoseconds() < at_ns
+        ]
+        self.write_unguarded(config, view, features, newer)
+        if ttl_s := config.online_store.key_ttl_seconds:
+            self._send(config, keys, lambda index: (b"EXPIRE", keys[index], b"%d" % ttl_s))
+
     def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> RedisRows:
         """See `GuardedStore.rows`."""
         fields = [field for view, features in columns for field in self._fields(config, view, features)[1:]]
@@ -156,11 +169,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """See `GuardedStore.durable_after_s`; infinity where Redis keeps no append-only file."""
         if config.online_store.durable_after_s is not None:
             return float(config.online_store.durable_after_s)
-        servers = masters(self._get_client(config.online_store))
-        try:
-            return max(_durable_after_s(server.config_get("append*")) for server in servers)
-        except ResponseError:  # a managed Redis does not tell
-            return _EVERYSEC_S
+        return durable_after_s(self._get_client(config.online_store))
 
     def update(
         self,
@@ -244,10 +253,3 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
 def _stamp(at_ns: int) -> bytes:
     seconds, nanos = divmod(at_ns, 1_000_000_000)
     return Timestamp(seconds=seconds, nanos=nanos).SerializeToString()
-
-
-def _durable_after_s(settings: Mapping[str, str]) -> float:
-    """From what Redis says of its append-only file."""
-    if settings.get("appendonly") != "yes":
-        return math.inf
-    return {"always": 0.0, "everysec": _EVERYSEC_S}.get(settings["appendfsync"], _BY_THE_SYSTEM_S)

@@ -5,17 +5,20 @@ several copies, spread evenly over the slots so that every master holds one at l
 stands where its lowest copy stands.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from redis import ConnectionPool
 from redis.cluster import RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, ResponseError
 
 _SLOTS = 16_384
 _COPIES = 64
+_EVERYSEC_S = 3.0
+_BY_THE_SYSTEM_S = 60.0
 
 
 def is_cluster(client: Any) -> bool:
@@ -61,6 +64,21 @@ def position_keys(client: Any, project: str) -> list[bytes]:
         )
         raise RedisClusterException(message)  # type: ignore[no-untyped-call]
     return keys
+
+
+def durable_after_s(client: Any) -> float:
+    """Seconds after which what was written survives a crash of its server; infinity where it never does."""
+    try:
+        return max(_append_file_s(server.config_get("append*")) for server in masters(client))
+    except ResponseError:  # a managed Redis does not tell
+        return _EVERYSEC_S
+
+
+def _append_file_s(settings: Mapping[str, str]) -> float:
+    """From what Redis says of its append-only file."""
+    if settings.get("appendonly") != "yes":
+        return math.inf
+    return {"always": 0.0, "everysec": _EVERYSEC_S}.get(settings["appendfsync"], _BY_THE_SYSTEM_S)
 
 
 @cache

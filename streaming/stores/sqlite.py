@@ -14,7 +14,7 @@ from weakref import finalize
 from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
 
-from streaming.stores.port import GUARD_FEATURES, Move, Write
+from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.sqlite_rows import SqliteRows
 from streaming.stores.statements import Statements
 
@@ -76,6 +76,20 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                 stored = dict(connection.execute(statements.read, (key,)).fetchall())
                 rows.append([stored.get(feature) for feature in features])
         return rows
+
+    def write_newer(
+        self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
+    ) -> None:
+        """See `GuardedStore.write_newer`; within one second the later to write wins."""
+        stamp = self._of(config, view, features).stamp
+        with self._transaction(config, "DEFERRED") as connection:
+            stored = [connection.execute(stamp, (key,)).fetchone()[0] for key, _, _ in rows]
+        newer = [
+            Write(key, NO_ROW, values, at_ns)
+            for (key, values, at_ns), at in zip(rows, stored, strict=True)
+            if at is None or at <= str(_at(at_ns))
+        ]
+        self.write_unguarded(config, view, features, newer)
 
     def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> SqliteRows:
         """See `GuardedStore.rows`."""
@@ -183,7 +197,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                     refused.append(index)
                     continue
                 row = tuple(values)
-                at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).replace(tzinfo=None)
+                at = _at(at_ns)
                 if cursor.execute(statements.update, (*row, at, key)).rowcount < len(features):
                     cursor.execute(statements.insert, (key, at, *row))
         return refused
@@ -232,6 +246,11 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA {setting}")
     connection.execute(_POSITIONS)
     return connection
+
+
+def _at(at_ns: int) -> datetime:
+    """A timestamp as the tables hold it: UTC, in whole seconds."""
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).replace(tzinfo=None)
 
 
 def _positions(connection: sqlite3.Connection, project: str) -> dict[int, int]:
