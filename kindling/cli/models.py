@@ -1,4 +1,4 @@
-"""`kindling models`: which bundles there are, which one serves, and how to change it."""
+"""`kindling models`: which bundles there are, which serve or are on trial, and how to change it."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,24 +12,35 @@ from kindling.cli.options import Var
 from kindling.cli.train import validation_table
 from kindling.settings import load_settings
 from models.bundle import read_manifest
-from models.registry import Registry, RegistryError
+from models.registry import Registry, RegistryError, Trial
 
-app = typer.Typer(help="List, activate and roll back model bundles.", no_args_is_help=True)
+app = typer.Typer(help="List, try, activate and roll back model bundles.", no_args_is_help=True)
 
 Version = Annotated[str, typer.Argument(help="A version, as `kindling models list` shows it.")]
+Trialled = Annotated[
+    str | None, typer.Argument(help="A version, as `kindling models list` shows it.", show_default=False)
+]
+End = Annotated[bool, typer.Option("--end", help="End the trial that there is.")]
 
 
 @app.command("list")
 def list_versions(var: Var = None) -> None:
-    """Show all bundles, oldest first; the one that serves is marked."""
+    """Show all bundles, oldest first, and which part each plays."""
     registry = _registry(var)
-    active = registry.active_version()
+    pointer = registry.pointer()
+    trials = {"canary": pointer.canary, "shadow": pointer.shadow}
     table = Table("", "version", "trained on", "items", "until")
     for version in registry.versions():
         manifest = read_manifest(registry.root / version)
         cutoff = datetime.fromtimestamp(manifest.cutoff_ms / 1000, UTC)
+        parts = ["[green]● active[/]"] if version == pointer.active else []
+        parts += [
+            f"{role} {trial.share:.1%}"
+            for role, trial in trials.items()
+            if trial and trial.version == version
+        ]
         table.add_row(
-            "[green]●[/]" if version == active else "",
+            "\n".join(parts),
             version,
             manifest.schema.catalogue.name,
             f"{manifest.schema.item_count:,}",
@@ -40,15 +51,66 @@ def list_versions(var: Var = None) -> None:
 
 @app.command()
 def activate(version: Version, var: Var = None) -> None:
-    """Let VERSION serve from now on, once its files are checked."""
+    """Let VERSION serve everyone from now on, once its files are checked."""
     bundle = _registry(var).activate(version)
     Console().print(f"active: [bold]{bundle.version}[/]", highlight=False)
 
 
 @app.command()
 def rollback(var: Var = None) -> None:
-    """Let the version before the active one serve again."""
+    """Let the version before the active one serve everyone again; a canary ends."""
     bundle = _registry(var).rollback()
+    Console().print(f"active: [bold]{bundle.version}[/]", highlight=False)
+
+
+@app.command()
+def canary(
+    version: Trialled = None,
+    share: Annotated[float, typer.Option(help="Share of users, in (0, 1].")] = 0.05,
+    end: End = False,
+    var: Var = None,
+) -> None:
+    """Let VERSION serve a share of users, always the same ones; a larger share keeps them and adds others.
+
+    Servers count rows and times by version, as `kindling_model_rows` and `kindling_model_duration_seconds`.
+
+    Raises:
+        RegistryError: neither a version nor --end is given, there is no such version, or it serves already.
+        BundleError: it is damaged.
+    """
+    registry = _registry(var)
+    if end:
+        _say_ended("canary", registry.end_canary())
+    else:
+        bundle = registry.set_canary(_given(version, "canary"), share)
+        Console().print(f"canary: [bold]{bundle.version}[/] for {share:.1%} of users", highlight=False)
+
+
+@app.command()
+def shadow(
+    version: Trialled = None,
+    share: Annotated[float, typer.Option(help="Share of requests, in (0, 1].")] = 0.05,
+    end: End = False,
+    var: Var = None,
+) -> None:
+    """Let VERSION answer a share of requests once more, in the background, and count how its answers differ.
+
+    Raises:
+        RegistryError: neither a version nor --end is given, there is no such version, or it serves already.
+        BundleError: it is damaged.
+    """
+    registry = _registry(var)
+    if end:
+        _say_ended("shadow", registry.end_shadow())
+    else:
+        bundle = registry.set_shadow(_given(version, "shadow"), share)
+        Console().print(f"shadow: [bold]{bundle.version}[/] for {share:.1%} of requests", highlight=False)
+
+
+@app.command()
+def promote(var: Var = None) -> None:
+    """Let the canary serve everyone."""
+    bundle = _registry(var).promote()
     Console().print(f"active: [bold]{bundle.version}[/]", highlight=False)
 
 
@@ -79,6 +141,17 @@ def show(
         for block, values in blocks.items():
             table.add_row(f"{rung}: {block}", *(f"{value:.2f}" for value in values))
     console.print(table)
+
+
+def _given(version: str | None, command: str) -> str:
+    if version is None:
+        raise RegistryError(f"which version? `kindling models {command} VERSION`, or --end")
+    return version
+
+
+def _say_ended(role: str, trial: Trial | None) -> None:
+    ended = f"{role} ended: [bold]{trial.version}[/]" if trial else f"there was no {role}"
+    Console().print(ended, highlight=False)
 
 
 def _registry(var: Var) -> Registry:

@@ -1,13 +1,18 @@
 """Bundles and their registry: whole or not there, checked before they serve, changed in one step."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from kindling.cli.models import app
 from models.bundle import MANIFEST_FILE, Bundle, BundleError, Manifest, read_manifest, write_bundle
-from models.registry import POINTER_FILE, Registry, RegistryError
+from models.registry import POINTER_FILE, Pointer, Registry, RegistryError, Trial
+from models.session import OnnxSession
 from tests import checkerboard
 
 VERSIONS = ("20240101T000000Z", "20240102T000000Z", "20240103T000000Z")
@@ -177,3 +182,87 @@ def test_a_bundle_knows_its_items_and_rungs() -> None:
     assert all(path.is_file() for path in bundle.rungs.values())
     assert bundle.cold_below == 10
     assert bundle.metrics["kindling/ndcg@10/0"] > 0
+
+
+def test_trials_run_beside_the_active_version_and_end_with_it(registry: Registry) -> None:
+    first, second, third = VERSIONS
+    registry.activate(first)
+    registry.set_canary(second, 0.1)
+    registry.set_shadow(third, 0.2)
+    registry.set_canary(second, 0.3)
+    assert registry.pointer() == Pointer((first,), Trial(second, 0.3), Trial(third, 0.2))
+    assert registry.promote().version == second
+    assert registry.pointer() == Pointer((first, second), None, Trial(third, 0.2))
+    registry.activate(third)
+    assert registry.pointer() == Pointer((first, second, third))
+    registry.set_canary(first, 0.5)
+    registry.rollback()
+    assert registry.pointer() == Pointer((first, second))
+
+
+def test_a_trial_is_ended_by_name(registry: Registry) -> None:
+    registry.activate(VERSIONS[0])
+    assert registry.end_canary() is None
+    registry.set_canary(VERSIONS[1], 0.1)
+    registry.set_shadow(VERSIONS[2], 0.1)
+    assert registry.end_canary() == Trial(VERSIONS[1], 0.1)
+    assert registry.end_shadow() == Trial(VERSIONS[2], 0.1)
+    assert registry.pointer() == Pointer((VERSIONS[0],))
+
+
+def test_a_trial_that_makes_no_sense_is_refused_with_the_fix(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="activate another"):
+        registry.set_canary(VERSIONS[1], 0.1)
+    registry.activate(VERSIONS[0])
+    for share in (0, -0.1, 1.5, float("nan")):
+        with pytest.raises(RegistryError, match="not in"):
+            registry.set_shadow(VERSIONS[1], share)
+    with pytest.raises(RegistryError, match="is active itself"):
+        registry.set_shadow(VERSIONS[0], 0.1)
+    with pytest.raises(RegistryError, match="versions: "):
+        registry.set_canary("nowhere", 0.1)
+    with pytest.raises(RegistryError, match="models canary VERSION"):
+        registry.promote()
+
+
+def test_changes_at_once_are_all_made(registry: Registry) -> None:
+    registry.activate(VERSIONS[0])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(registry.activate, [VERSIONS[1 + turn % 2] for turn in range(20)]))
+    history = registry.history()
+    assert set(history) == set(VERSIONS)
+    assert all(before != after for before, after in pairwise(history))
+    assert POINTER_FILE in {path.name for path in registry.root.iterdir()}
+    assert not list(registry.root.glob(f".{POINTER_FILE}.*"))
+
+
+def test_a_bundle_answers_its_samples_as_it_did_when_it_was_trained() -> None:
+    bundle = checkerboard.bundle()
+    for rung, path in bundle.rungs.items():
+        bundle.verify(rung, OnnxSession(path))
+    with pytest.raises(BundleError, match=r"generator\.onnx.* away from what it was at training"):
+        bundle.verify("generator", OnnxSession(bundle.rungs["global_prior"]))
+
+
+def test_trials_are_told_on_the_command_line(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("var")
+    shutil.copytree(registry.root, folder / "bundles")
+    var = ["--var", str(folder)]
+    command = CliRunner()
+
+    def run(*arguments: str) -> str:
+        return command.invoke(app, [*arguments, *var], catch_exceptions=False).output
+
+    run("activate", VERSIONS[0])
+    assert "30.0% of users" in run("canary", VERSIONS[1], "--share", "0.3")
+    assert "5.0% of requests" in run("shadow", VERSIONS[2])
+    listed = run("list")
+    assert all(part in listed for part in ("active", "canary 30.0%", "shadow 5.0%"))
+    assert VERSIONS[2] in run("shadow", "--end")
+    assert "there was no shadow" in run("shadow", "--end")
+    assert VERSIONS[1] in run("promote")
+    assert VERSIONS[0] in run("rollback")
+    with pytest.raises(RegistryError, match="which version"):
+        run("canary")
