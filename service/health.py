@@ -46,6 +46,8 @@ class Health:
         """Say how things stand, and watch them from now on."""
         for name in self._always:
             self.servicer.set(name, _Status.SERVING)
+        for name in self._services:
+            self.servicer.set(name, _Status.NOT_SERVING)
         self.check()
         self._watcher.start()
 

@@ -37,7 +37,7 @@ class Transport:
     max_message_mb: float = 4.0
     keepalive_s: float = 60.0
     max_connection_age_s: float = 0.0
-    max_connection_grace_s: float = 30.0
+    max_connection_grace_s: float = 10.0
 
     def options(self) -> list[tuple[str, int]]:
         """As gRPC names them."""
@@ -60,6 +60,10 @@ class Transport:
                 ("grpc.max_connection_age_grace_ms", int(self.max_connection_grace_s * 1e3)),
             ]
         return options
+
+    def longest_s(self) -> float:
+        """How long a connection lasts at most: gRPC lets ages differ by a tenth, to spread them."""
+        return self.max_connection_age_s * 1.1 + self.max_connection_grace_s
 
     def listen(self, server: grpc.Server) -> int:
         """Let `server` listen; returns the port.
