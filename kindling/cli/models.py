@@ -34,11 +34,9 @@ def list_versions(var: Var = None) -> None:
         manifest = read_manifest(registry.root / version)
         cutoff = datetime.fromtimestamp(manifest.cutoff_ms / 1000, UTC)
         parts = ["[green]● active[/]"] if version == pointer.active else []
-        parts += [
-            f"{role} {trial.share:.1%}"
-            for role, trial in trials.items()
-            if trial and trial.version == version
-        ]
+        for role, trial in trials.items():
+            if trial is not None and trial.version == version:
+                parts.append(f"{role} {trial.share:.1%}")
         table.add_row(
             "\n".join(parts),
             version,
@@ -93,7 +91,7 @@ def shadow(
     end: End = False,
     var: Var = None,
 ) -> None:
-    """Let VERSION answer a share of requests once more, in the background, and count how its answers differ.
+    """Let VERSION answer a share of requests once more, unseen, and count how its answers differ.
 
     Raises:
         RegistryError: neither a version nor --end is given, there is no such version, or it serves already.
