@@ -1,142 +1,188 @@
-"""A batch of sparse profiles, from decision to blended answer: the path every call takes."""
+"""Sparse profiles → answers: read, decided, batched, inferred, blended and handed to write-back.
 
-import logging
+Every way to ask comes through here. Something always answers: a rung that fails, is stuck or late hands its
+rows to the next, and the priors run on the caller's own thread.
+"""
+
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from models.schema import BLOCKS, Floats, Indices, Tensors, observed_embedding
-from service.blend import Scales, blend
-from service.decide import Decision, Evidence
-from service.infer import BadFill, fill_rows
-from service.ladder import LADDER, OBSERVED
-from service.swap import ServingModel
+from models.bundle import Bundle
+from models.schema import SparseProfile, Tensors
+from service.batch import Batcher
+from service.blocks import NO_ITEM, Answer, assemble, merge
+from service.cache import EnrichedCache, Key
+from service.call import Call, Options
+from service.errors import DeadlineTooShort
+from service.fill import fill_rows
+from service.flight import Flights
+from service.metrics import Metrics, tenure
+from service.prepare import ServingModel
+from service.read import Reading
 
-logger = logging.getLogger(__name__)
-
-NO_ITEM = -1
-
-
-@dataclass
-class Answer:
-    """The answer to a batch of B profiles, as arrays.
-
-    Attributes:
-        affinity: [B, C].
-        embedding: [B, D].
-        virtual_items: [B, M] item indices, `NO_ITEM` where nothing was filled.
-        virtual_weights: [B, M].
-        confidence: [B, 3], in the order of `BLOCKS`.
-        observed_weight: [B, 2] weight of observed evidence in affinity and embedding.
-        counts: [B] events observed.
-        decisions: which rung answered each row, and why better ones did not.
-        model_version: the one bundle behind every row.
-        generated_at: when.
-    """
-
-    affinity: Floats
-    embedding: Floats
-    virtual_items: Indices
-    virtual_weights: Floats
-    confidence: Floats
-    observed_weight: Floats
-    counts: npt.NDArray[np.int64]
-    decisions: list[Decision]
-    model_version: str
-    generated_at: datetime
+__all__ = ["NO_ITEM", "Answer", "Augmenter"]
 
 
-def augment(
-    model: ServingModel,
-    tensors: Tensors,
-    allowed: Collection[str],
-    remaining_ms: Callable[[], float | None],
-) -> Answer:
-    """Fill every row by the best rung for it; a rung that fails hands its rows to the next.
+class Models(Protocol):
+    """The models that serve now."""
+
+    def choose(self, key: str) -> ServingModel:
+        """The one for this user."""
+        ...
+
+    def observe(self, model: ServingModel, tensors: Tensors, answer: Answer, seconds: float) -> None:
+        """Note what was asked and answered."""
+        ...
+
+
+class Reads(Protocol):
+    """Where profiles of known users come from."""
+
+    def read(self, user_ids: Sequence[str], call: Call) -> Reading:
+        """One profile for each id."""
+        ...
+
+
+class Writes(Protocol):
+    """Where answers go."""
+
+    def offer(
+        self, user_ids: Sequence[str], answer: Answer, bundle: Bundle, versions: Sequence[int | None]
+    ) -> None:
+        """Take an answer over; returns at once."""
+        ...
+
+
+class Augmenter:
+    """Answers calls, from any thread.
 
     Args:
-        tensors: B rows, as the model's schema has them.
-        allowed: rungs the caller allows; empty means all.
-        remaining_ms: time until the caller's deadline, asked anew before each decision.
+        models: who serves.
+        profiles: where profiles of known users come from.
+        write_back: where answers about them go; None writes nothing.
+        batcher: runs what is not small enough for the caller's own thread.
+        metrics: where answers are counted.
+        cache: answers of late; None keeps none.
     """
-    schema = model.bundle.schema
-    rows = len(tensors["count"])
-    counts = tensors["count"][:, 0].astype(np.int64)
-    observed_affinity = tensors["affinity"].astype(np.float32)
-    embedding = observed_embedding(tensors, model.bundle.item_vectors)
-    answer = Answer(
-        observed_affinity.copy(),
-        embedding.copy(),
-        np.full((rows, schema.virtual_length), NO_ITEM, np.int64),
-        np.zeros((rows, schema.virtual_length), np.float32),
-        np.ones((rows, len(BLOCKS)), np.float32),
-        np.ones((rows, 2), np.float32),
-        counts,
-        [Decision(OBSERVED)] * rows,
-        model.bundle.version,
-        datetime.now(UTC),
-    )
-    has_attributes = tensors["attributes"].sum(axis=1) > 0
-    waiting = list(range(rows))
-    failed: list[str] = []
-    while waiting:
-        remaining = remaining_ms()
-        by_rung: dict[str, list[int]] = defaultdict(list)
-        for row in waiting:
-            evidence = Evidence(int(counts[row]), bool(has_attributes[row]))
-            decision = model.policy.decide(evidence, allowed, remaining, failed)
-            answer.decisions[row] = decision
-            by_rung[decision.rung].append(row)
-        by_rung.pop(OBSERVED, None)
-        waiting = []
-        for rung, members in by_rung.items():
-            index = np.asarray(members)
-            part: Tensors = {name: tensor[index] for name, tensor in tensors.items()}
-            try:
-                fill = fill_rows(model.sessions, rung, part, schema, model.policy.pace)
-            except BadFill:
-                if rung == LADDER[-1]:
-                    raise
-                logger.exception("rung %s failed", rung)
-                failed.append(rung)
-                waiting += members
-                continue
-            _place(answer, index, rung, observed_affinity, embedding, fill, model)
-    return answer
 
+    def __init__(
+        self,
+        models: Models,
+        profiles: Reads,
+        write_back: Writes | None,
+        batcher: Batcher,
+        metrics: Metrics,
+        cache: EnrichedCache[Answer] | None = None,
+    ) -> None:
+        self._models, self._profiles, self._write_back = models, profiles, write_back
+        self._batcher, self._metrics, self._cache = batcher, metrics, cache
+        self._flights: Flights[Answer] = Flights(metrics)
 
-def _place(
-    answer: Answer,
-    index: npt.NDArray[np.int64],
-    rung: str,
-    observed_affinity: Floats,
-    embedding: Floats,
-    fill: Tensors,
-    model: ServingModel,
-) -> None:
-    """Blend `fill` with what was observed, into the rows `index` of the answer."""
-    calibration, counts = model.bundle.calibration, answer.counts[index]
-    blended = blend(observed_affinity[index], embedding[index], fill, Scales(calibration, rung, counts))
-    answer.affinity[index] = blended.affinity
-    answer.embedding[index] = blended.embedding
-    answer.virtual_items[index] = blended.virtual_items
-    answer.virtual_weights[index] = blended.virtual_weights
-    answer.observed_weight[index, 0] = blended.affinity_weight
-    answer.observed_weight[index, 1] = blended.embedding_weight
-    for position, block in enumerate(BLOCKS):
-        answer.confidence[index, position] = [
-            calibration.confidence(rung, block, int(count)) for count in counts
-        ]
+    def users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
+        """The answer about users of the store, a row each.
 
+        Concurrent calls about one user share the work.
 
-def remaining_from(deadline_s: float | None) -> Callable[[], float | None]:
-    """A clock that counts down to `deadline_s` seconds from now; None for no deadline."""
-    if deadline_s is None:
-        return lambda: None
-    end = time.monotonic() + deadline_s
-    return lambda: (end - time.monotonic()) * 1e3
+        Raises:
+            RequestError: see `fill`.
+        """
+        if len(user_ids) > 1:
+            return self._users(user_ids, options, call)
+        key = (user_ids[0], options)
+        return self._flights.share(key, call, lambda: self._users(user_ids, options, call))
+
+    def inline(self, profiles: Sequence[SparseProfile], options: Options, call: Call) -> Answer:
+        """The answer about profiles that the caller sent."""
+        model = self._models.choose(call.request_id)
+        return self.packed(model.bundle.schema.encode(profiles, model.bundle.item_index), options, call)
+
+    def packed(self, tensors: Tensors, options: Options, call: Call) -> Answer:
+        """The answer about profiles that the caller sent as the tensors models read."""
+        return self.fill(self._models.choose(call.request_id), tensors, options, call)
+
+    def fill(self, model: ServingModel, tensors: Tensors, options: Options, call: Call) -> Answer:
+        """The answer of one model, without reading or writing.
+
+        Raises:
+            DeadlineTooShort: the deadline has passed.
+            Cancelled: the caller has gone.
+            Overloaded: too many rows wait for a batch.
+        """
+        started = time.monotonic()
+        if call.deadline is not None and started >= call.deadline:
+            raise DeadlineTooShort("the deadline passed before anything could be inferred: allow more time")
+        rows = len(tensors["count"])
+        parts, decisions = fill_rows(model, tensors, options.allowed, call, self._batcher)
+        answer = Answer(
+            *assemble(parts, rows),
+            tensors["count"][:, 0].astype(np.int64),
+            decisions,
+            model.bundle,
+            datetime.now(UTC),
+            any(decision.degraded for decision in decisions),
+        )
+        if model.track != "shadow":
+            self._count(answer)
+            self._models.observe(model, tensors, answer, time.monotonic() - started)
+        return answer
+
+    def _users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
+        reading = self._profiles.read(user_ids, call)
+        model = self._models.choose(user_ids[0])
+        kept = self._kept(user_ids, reading, model, options)
+        missing = [row for row in range(len(user_ids)) if row not in kept]
+        if reading.degraded:
+            self._metrics.degraded.add(len(user_ids), "store")
+        if not missing:
+            answer = merge(kept, None, ())
+            self._count(answer)
+        else:
+            profiles = reading.profiles if not kept else [reading.profiles[row] for row in missing]
+            fresh = self.fill(
+                model, model.bundle.schema.encode(profiles, model.bundle.item_index), options, call
+            )
+            self._keep(user_ids, reading, fresh, options)
+            answer = merge(kept, fresh, missing) if kept else fresh
+        return replace(answer, degraded=True) if reading.degraded else answer
+
+    def _kept(
+        self, user_ids: Sequence[str], reading: Reading, model: ServingModel, options: Options
+    ) -> dict[int, Answer]:
+        """Answers of late that still hold, by row. Batches look for them only where the store is out."""
+        if self._cache is None or (len(user_ids) > 1 and not reading.degraded):
+            return {}
+        version, kept = model.bundle.version, {}
+        for row, user_id in enumerate(user_ids):
+            answer = self._cache.get(Key(user_id, version, options.allowed), reading.versions[row])
+            if answer is not None:
+                kept[row] = answer
+        return kept
+
+    def _keep(self, user_ids: Sequence[str], reading: Reading, answer: Answer, options: Options) -> None:
+        """Hand a fresh answer over to the store and the cache, if it is as good as the model can do."""
+        if reading.degraded or answer.degraded:
+            return
+        if self._cache is not None and len(user_ids) == 1:
+            key = Key(user_ids[0], answer.model_version, options.allowed)
+            self._cache.put(key, reading.versions[0], answer)
+        if self._write_back is not None and not options.dry_run:
+            self._write_back.offer(user_ids, answer, answer.bundle, reading.versions)
+
+    def _count(self, answer: Answer) -> None:
+        metrics, decisions, counts = self._metrics, answer.decisions, answer.counts.tolist()
+        if len(decisions) == 1:
+            metrics.answers.add(1, decisions[0].rung, tenure(counts[0]))
+        else:
+            rungs = (decision.rung for decision in decisions)
+            for (rung, bucket), rows in Counter(zip(rungs, map(tenure, counts), strict=True)).items():
+                metrics.answers.add(rows, rung, bucket)
+        if answer.degraded:
+            for reason, rows in Counter(decision.degraded for decision in decisions).items():
+                if reason:
+                    metrics.degraded.add(rows, reason)

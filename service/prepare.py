@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from models.bundle import Bundle, BundleError
 from models.opener import Opener
 from models.schema import SparseProfile, TensorSchema
 from models.session import BUCKETS, DeviceUnavailable, InferenceSession, RuntimeProviderError
+from service.blend import ObservedItems, Scales
 from service.decide import Policy
-from service.infer import run_rung
+from service.infer import Filler, run_rung
 from service.ladder import Pace
 from service.recorded import Recorded
 
@@ -31,6 +33,27 @@ class ServingModel:
     sessions: Mapping[str, InferenceSession]
     policy: Policy
     track: Track = "active"
+
+    @cached_property
+    def observed(self) -> ObservedItems:
+        """Where histories point to among the bundle's items."""
+        return ObservedItems(self.bundle.item_vectors)
+
+    @cached_property
+    def fillers(self) -> Mapping[str, Filler]:
+        """By rung: its session, with the checks and the blend that its batches go through."""
+        calibration, counts = self.bundle.calibration, self.policy.cold_below
+        return {
+            rung: Filler(
+                rung,
+                session,
+                self.bundle.schema,
+                self.observed,
+                Scales(calibration, rung, counts),
+                self.policy.circuits,
+            )
+            for rung, session in self.sessions.items()
+        }
 
 
 def prepare(
@@ -64,4 +87,7 @@ def prepare(
             raise BundleError(f"{path}: {error}; train and activate another bundle") from error
     schema.encode([SparseProfile()], bundle.item_index)  # made at first use, which is now
     policy = Policy(frozenset(sessions), bundle.calibration, bundle.cold_below, Pace())
-    return ServingModel(bundle, sessions, policy, track)
+    model = ServingModel(bundle, sessions, policy, track)
+    for filler in model.fillers.values():  # made at first use, which is now
+        filler.run(bundle.samples.rows(1))
+    return model

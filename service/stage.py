@@ -28,7 +28,9 @@ class Staging:
         self._buffers: Tensors = {}
 
     def stage(self, parts: Sequence[Tensors], rows: int) -> Tensors:
-        """`parts` one after the other, then zeros up to the bucket; a part that fills one is used as it is.
+        """`parts` one after the other, then the first row up to the bucket; one that fills it stays as is.
+
+        Padding is a row that was asked for anyway: a model may be undefined for a row of zeros.
 
         Args:
             rows: of all parts together, at most `LARGEST`.
@@ -47,6 +49,6 @@ class Staging:
                 end = start + len(values)
                 buffer[start:end] = values
                 start = end
-            buffer[rows:bucket] = 0
+            buffer[rows:bucket] = buffer[0]
             staged[name] = buffer[:bucket]
         return staged

@@ -73,14 +73,14 @@ def test_what_gathers_while_a_batch_runs_is_run_together_and_padded(batcher: Bat
     held.gate.set()
     answers = [one.result(30)["answer"][:, 0].tolist() for one in pending]
     assert answers == [[10], [20, 30], [40, 50]]
-    assert held.batches[1:] == [[1, 2, 3, 4, 5, 0, 0, 0]]
+    assert held.batches[1:] == [[1, 2, 3, 4, 5, 1, 1, 1]]
 
 
-def test_padding_is_blank_whatever_ran_before(batcher: Batcher) -> None:
+def test_padding_repeats_a_row_of_the_same_batch(batcher: Batcher) -> None:
     session = Echo()
     for rows in ((1, 2, 3, 4, 5, 6, 7), (8, 9, 10)):
         batcher.submit(session, ids(*rows), Call()).result(30)
-    assert session.batches == [[1, 2, 3, 4, 5, 6, 7, 0], [8, 9, 10, 0]]
+    assert session.batches == [[1, 2, 3, 4, 5, 6, 7, 1], [8, 9, 10, 8]]
 
 
 def test_many_rows_run_in_several_batches_and_come_back_in_order(batcher: Batcher) -> None:
@@ -95,7 +95,7 @@ def test_rows_of_two_sessions_never_share_a_batch(batcher: Batcher, held: Echo) 
     pending = [batcher.submit(session, ids(n), Call()) for n in (1, 2, 3) for session in (held, other)]
     held.gate.set()
     assert [one.result(30)["answer"][0, 0] for one in pending] == [10, 10, 20, 20, 30, 30]
-    assert other.batches == [[1, 2, 3, 0]]
+    assert other.batches == [[1, 2, 3, 1]]
 
 
 def test_interactive_rows_go_first_and_bulk_rows_ride_where_padding_would_be(

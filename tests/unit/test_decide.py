@@ -71,7 +71,7 @@ def test_a_rung_too_slow_for_the_remaining_time_is_skipped() -> None:
 
 
 def test_a_failed_rung_hands_over_to_the_next() -> None:
-    decision = policy().decide(Evidence(1, True), (), None, failed=["generator"])
+    decision = policy().decide(Evidence(1, True), (), None, failed={"generator": "failure"})
     assert (decision.rung, decision.passed_over) == ("segment_prior", ["generator: it failed"])
 
 
