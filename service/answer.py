@@ -1,15 +1,17 @@
-"""Blended arrays → messages, and → rows to write back."""
+"""Blended arrays → replies: encoded ones where every microsecond counts, messages where not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from kindling.v1 import augment_pb2 as pb
 from models.bundle import Bundle
-from service.augment import NO_ITEM, Answer
+from models.schema import BLOCKS
+from service.blocks import NO_ITEM, Answer
 from service.ladder import OBSERVED
 from service.request import RUNG_NAMES
-from service.write_back import AugmentedRow
+from service.wire import ItemIds, Provenance, augment_response, item_block, vector_block
 
 ORIGINS: Mapping[str, pb.Origin.ValueType] = {
     OBSERVED: pb.ORIGIN_OBSERVED,
@@ -18,92 +20,79 @@ ORIGINS: Mapping[str, pb.Origin.ValueType] = {
     "segment_prior": pb.ORIGIN_SEGMENT_PRIOR,
     "global_prior": pb.ORIGIN_GLOBAL_PRIOR,
 }
-ORIGIN_NAMES: Mapping[str, str] = {
-    rung: pb.Origin.Name(origin).removeprefix("ORIGIN_").lower() for rung, origin in ORIGINS.items()
-}
 RUNGS: Mapping[str, pb.Rung.ValueType] = {name: rung for rung, name in RUNG_NAMES.items()}
 
 
-def virtual_interactions(answer: Answer, row: int, bundle: Bundle) -> tuple[list[str], list[float]]:
-    """Item ids and weights that were filled in for one row."""
-    filled = answer.virtual_items[row] != NO_ITEM
-    ids = [bundle.item_ids[item] for item in answer.virtual_items[row][filled]]
-    return ids, answer.virtual_weights[row][filled].tolist()
+class Replies:
+    """Answers → encoded replies to `Augment`. Remembers how the ids of the last bundles' items encode."""
+
+    def __init__(self, bundles: int = 4) -> None:
+        self._bundles, self._ids = bundles, dict[str, ItemIds]()
+
+    def encode(self, answer: Answer, row: int, user_id: str, wanted: Collection[str] = BLOCKS) -> bytes:
+        """An `AugmentResponse`, with the blocks that are wanted."""
+        decision = answer.decisions[row]
+        origin = ORIGINS[decision.rung]
+        provenance = Provenance(answer.model_version, milliseconds(answer), int(answer.counts[row]))
+        affinity, embedding, virtual_items = answer.confidence[row].tolist()
+        observed = answer.observed_weight[row].tolist()
+        return augment_response(
+            user_id,
+            (
+                vector_block(answer.affinity[row], origin, affinity, observed[0], provenance)
+                if "affinity" in wanted
+                else None,
+                vector_block(answer.embedding[row], origin, embedding, observed[1], provenance)
+                if "embedding" in wanted
+                else None,
+                self._items(answer, row, origin, virtual_items, provenance)
+                if "virtual_items" in wanted
+                else None,
+            ),
+            RUNGS[decision.rung],
+            decision.passed_over,
+            provenance,
+            answer.degraded,
+            row in answer.cached,
+        )
+
+    def _items(self, answer: Answer, row: int, origin: int, confidence: float, shared: Provenance) -> bytes:
+        items, weights = answer.virtual_items[row], answer.virtual_weights[row]
+        filled = items != NO_ITEM
+        if not filled.all():
+            items, weights = items[filled], weights[filled]
+        return item_block(items, weights, self._ids_of(answer.bundle), origin, confidence, shared)
+
+    def _ids_of(self, bundle: Bundle) -> ItemIds:
+        ids = self._ids.get(bundle.version)
+        if ids is None or ids.item_ids is not bundle.item_ids:
+            if len(self._ids) >= self._bundles:
+                self._ids = {}
+            ids = self._ids[bundle.version] = ItemIds(bundle.item_ids)
+        return ids
 
 
-def single(answer: Answer, bundle: Bundle, user_id: str, degraded: bool) -> pb.AugmentResponse:
-    """The reply to `Augment`."""
-    decision = answer.decisions[0]
-    origin = ORIGINS[decision.rung]
-    items, weights = virtual_interactions(answer, 0, bundle)
-    confidence = answer.confidence[0]
-    return pb.AugmentResponse(
-        user_id=user_id,
-        affinity=pb.VectorBlock(
-            values=answer.affinity[0],
-            origin=origin,
-            confidence=confidence[0],
-            observed_weight=answer.observed_weight[0, 0],
-        ),
-        embedding=pb.VectorBlock(
-            values=answer.embedding[0],
-            origin=origin,
-            confidence=confidence[1],
-            observed_weight=answer.observed_weight[0, 1],
-        ),
-        virtual_items=pb.ItemBlock(
-            item_ids=items, weights=weights, origin=origin, confidence=confidence[2]
-        ),
-        rung=RUNGS[decision.rung],
-        passed_over=decision.passed_over,
-        model_version=answer.model_version,
-        generated_at_ms=_milliseconds(answer),
-        observed_count=int(answer.counts[0]),
-        degraded=degraded,
-    )
-
-
-def packed(answer: Answer, degraded: bool) -> pb.AugmentBatchResponse:
-    """The reply to `AugmentBatch`."""
-    return pb.AugmentBatchResponse(
+def packed(answer: Answer, wanted: Collection[str] = BLOCKS) -> pb.AugmentBatchResponse:
+    """The reply to `AugmentBatch`, with the tensors of the blocks that are wanted."""
+    reply = pb.AugmentBatchResponse(
         rows=len(answer.counts),
-        affinity=answer.affinity.astype("<f4").tobytes(),
-        embedding=answer.embedding.astype("<f4").tobytes(),
-        virtual_items=answer.virtual_items.astype("<i8").tobytes(),
-        virtual_weights=answer.virtual_weights.astype("<f4").tobytes(),
-        confidence=answer.confidence.astype("<f4").tobytes(),
+        confidence=_bytes(answer.confidence, "<f4"),
         rungs=[RUNGS[decision.rung] for decision in answer.decisions],
         observed_counts=answer.counts.tolist(),
         model_version=answer.model_version,
-        generated_at_ms=_milliseconds(answer),
-        degraded=degraded,
+        generated_at_ms=milliseconds(answer),
+        degraded=answer.degraded,
+        observed_weight=_bytes(answer.observed_weight, "<f4"),
+        origins=[ORIGINS[decision.rung] for decision in answer.decisions],
     )
-
-
-def rows(answer: Answer, bundle: Bundle, user_ids: Sequence[str]) -> list[AugmentedRow]:
-    """What to write back: nothing for users who needed no fill."""
-    written = []
-    for row, user_id in enumerate(user_ids):
-        rung = answer.decisions[row].rung
-        if rung == OBSERVED:
-            continue
-        items, weights = virtual_interactions(answer, row, bundle)
-        written.append(
-            AugmentedRow(
-                user_id=user_id,
-                generated_at=answer.generated_at,
-                filled_affinity=answer.affinity[row].tolist(),
-                user_embedding=answer.embedding[row].tolist(),
-                virtual_items=items,
-                virtual_weights=weights,
-                block_origins=[ORIGIN_NAMES[rung]] * answer.confidence.shape[1],
-                block_confidences=answer.confidence[row].tolist(),
-                rung=rung,
-                observed_count=int(answer.counts[row]),
-                model_version=answer.model_version,
-            )
-        )
-    return written
+    if "affinity" in wanted:
+        reply.affinity = _bytes(answer.affinity, "<f4")
+    if "embedding" in wanted:
+        reply.embedding = _bytes(answer.embedding, "<f4")
+    if "virtual_items" in wanted:
+        reply.virtual_items = _bytes(answer.virtual_items, "<i8")
+        reply.virtual_weights = _bytes(answer.virtual_weights, "<f4")
+    return reply
 
 
 def description(bundle: Bundle, rungs: Sequence[str]) -> pb.DescribeModelResponse:
@@ -126,5 +115,10 @@ def description(bundle: Bundle, rungs: Sequence[str]) -> pb.DescribeModelRespons
     )
 
 
-def _milliseconds(answer: Answer) -> int:
-    return int(np.floor(answer.generated_at.timestamp() * 1e3))
+def milliseconds(answer: Answer) -> int:
+    """When it was computed, since the epoch."""
+    return int(answer.generated_at.timestamp() * 1e3)
+
+
+def _bytes(tensor: npt.NDArray[Any], dtype: str) -> bytes:
+    return tensor.astype(dtype, copy=False).tobytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 from feast import FeatureService, FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 
-from service.stored import VIEW
+from service.augmented_row import VIEW
 
 logger = logging.getLogger(__name__)
 

@@ -13,21 +13,19 @@ from feast import FeatureStore
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from feature_repo.catalogue import load_catalogue, load_items
 from feature_repo.workspace import Workspace
-from kindling.v1 import augment_pb2, augment_pb2_grpc
 from models.opener import Opener
-from models.registry import Registry
-from models.schema import TensorSchema
 from models.session import Provider, require_runtime
-from service.read import FeastReader
-from service.servicer import AugmentServicer
+from service.composition import composed
+from service.metrics import Metrics
+from service.servicer import NAME as SERVICE
 from service.swap import ActiveModel
 from service.write_back import WriteBack
 
 logger = logging.getLogger(__name__)
 
-SERVICE = augment_pb2.DESCRIPTOR.services_by_name["AugmentService"].full_name
+__all__ = ["SERVICE", "Running", "ServerError", "running", "wait_for_signal"]
+
 DRAIN_S = 5.0
 
 
@@ -71,41 +69,32 @@ def running(
         ServerError: the port is taken.
     """
     require_runtime(provider)
-    catalogue = load_catalogue(workspace.data)
-    items = load_items(workspace.data, catalogue)
-    schema = TensorSchema.of(catalogue, items)
-    model = ActiveModel(Registry(workspace.bundles), schema, Opener(provider))
-    lock = threading.Lock()
-    reader = FeastReader(store, catalogue, lock)
-    reader.read(["warm-up"])  # opens the store's connection before a caller waits for it
-    write_back = WriteBack(store, workspace, lock)
-    server = grpc.server(
-        futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"),
-        # Two servers on one port by mistake would answer in turns.
-        options=[("grpc.so_reuseport", 0)],
-    )
-    augment_pb2_grpc.add_AugmentServiceServicer_to_server(
-        AugmentServicer(model, items, reader, write_back), server
-    )
-    status = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(status, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    try:
-        bound = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        write_back.close()
-        raise ServerError(f"cannot listen on {host}:{port}: {error}; choose another with --port") from error
-    server.start()
-    model.follow()
-    for name in ("", SERVICE):
-        status.set(name, health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield Running(f"{host}:{bound}", model, write_back)
-    finally:
-        status.enter_graceful_shutdown()
-        server.stop(DRAIN_S).wait()
-        model.close()
-        write_back.close()
+    with composed(workspace, store, Opener(provider), Metrics(), threads) as composition:
+        server = grpc.server(
+            futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"),
+            # Two servers on one port by mistake would answer in turns.
+            options=[("grpc.so_reuseport", 0)],
+        )
+        for service in composition.services:
+            service.add_to(server)
+        names = [service.name for service in composition.services]
+        status = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(status, server)
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            bound = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise ServerError(
+                f"cannot listen on {host}:{port}: {error}; choose another with --port"
+            ) from error
+        server.start()
+        for name in ("", *names):
+            status.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            yield Running(f"{host}:{bound}", composition.models, composition.write_back)
+        finally:
+            status.enter_graceful_shutdown()
+            server.stop(DRAIN_S).wait()
 
 
 def wait_for_signal() -> None:

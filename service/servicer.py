@@ -1,121 +1,130 @@
-"""The door: a request comes in, is read, decided, inferred, blended, written back and answered."""
+"""The door: a request comes in, is checked, has its profile filled in, and goes out as an answer."""
 
-import logging
-from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn
-
-import grpc
+from concurrent.futures import ThreadPoolExecutor
 
 from feature_repo.catalogue import Items
 from kindling.v1 import augment_pb2 as pb
-from kindling.v1 import augment_pb2_grpc
-from models.schema import SparseProfile
-from service import answer as answers
-from service.augment import Answer, augment, remaining_from
-from service.errors import DeadlineTooShort, InvalidField, RequestError
-from service.read import FeatureReader, StoreUnavailable
-from service.request import allowed_rungs, check_user_id, check_user_ids, inline_profile, unpack_profiles
-from service.swap import ActiveModel, ServingModel
-from service.write_back import WriteBack
+from service.answer import Replies, description, packed
+from service.augment import Augmenter
+from service.call import Call, Options
+from service.enriched import EnrichedFeatures
+from service.errors import InvalidField
+from service.metrics import Metrics
+from service.request import (
+    allowed_rungs,
+    check_user_id,
+    check_user_ids,
+    inline_profile,
+    priority_of,
+    unpack_profiles,
+    wanted_blocks,
+)
+from service.rpc import Service, streaming, unary
+from service.stream import NAME as STREAM
+from service.stream import Streams
+from service.swap import ActiveModel
 
-logger = logging.getLogger(__name__)
-
-Remaining = Callable[[], float | None]
+NAME = pb.DESCRIPTOR.services_by_name["AugmentService"].full_name
 
 
-class AugmentServicer(augment_pb2_grpc.AugmentServiceServicer):
+class AugmentServicer:
     """`kindling.v1.AugmentService`.
 
     Args:
-        model: the model that serves now.
+        augmenter: fills profiles.
+        models: the model that serves now.
         items: the catalogue's items, for profiles sent inline.
-        reader: where profiles of known users come from.
-        write_back: where answers go; None writes nothing.
+        enriched: reads what was observed and what was filled in.
+        threads: requests handled at once, of which streams take half at most.
     """
 
     def __init__(
-        self, model: ActiveModel, items: Items, reader: FeatureReader, write_back: WriteBack | None
+        self,
+        augmenter: Augmenter,
+        models: ActiveModel,
+        items: Items,
+        enriched: EnrichedFeatures,
+        metrics: Metrics,
+        threads: int = 8,
     ) -> None:
-        self._model, self._items, self._reader, self._write_back = model, items, reader, write_back
+        self._augmenter, self._models, self._items = augmenter, models, items
+        self._enriched, self._metrics, self._replies = enriched, metrics, Replies()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stream-item")
+        self._streams = Streams(self.augment, self._pool, metrics, most=max(threads // 2, 1))
 
-    def Augment(self, request: pb.AugmentRequest, context: grpc.ServicerContext) -> pb.AugmentResponse:  # noqa: N802
-        """One profile."""
-        remaining, model = remaining_from(context.time_remaining()), self._model.current
-        try:
-            allowed = allowed_rungs(request.allowed_rungs)
-            if request.WhichOneof("subject") == "profile":
-                catalogue = model.bundle.schema.catalogue
-                profile = inline_profile(request.profile, catalogue, self._items)
-                answer = self._fill(model, [profile], allowed, remaining)
-                return answers.single(answer, model.bundle, "", degraded=False)
-            user_id = check_user_id(request.user_id, "user_id")
-            profiles, degraded = self._read([user_id])
-            answer = self._fill(model, profiles, allowed, remaining)
-            if not request.dry_run and not degraded:
-                self._hand_over(answer, model, [user_id])
-            return answers.single(answer, model.bundle, user_id, degraded)
-        except RequestError as error:
-            refuse(context, error)
-
-    def AugmentBatch(  # noqa: N802
-        self, request: pb.AugmentBatchRequest, context: grpc.ServicerContext
-    ) -> pb.AugmentBatchResponse:
-        """Many profiles, as packed tensors."""
-        remaining, model = remaining_from(context.time_remaining()), self._model.current
-        try:
-            allowed = allowed_rungs(request.allowed_rungs)
-            subject = request.WhichOneof("subject")
-            if subject == "profiles":
-                tensors = unpack_profiles(request.profiles, model.bundle.schema)
-                return answers.packed(augment(model, tensors, allowed, remaining), degraded=False)
-            if subject is None:
-                raise InvalidField("subject", "is not set: send users or profiles")
-            user_ids = check_user_ids(request.users.user_ids)
-            profiles, degraded = self._read(user_ids)
-            answer = self._fill(model, profiles, allowed, remaining)
-            if not request.dry_run and not degraded:
-                self._hand_over(answer, model, user_ids)
-            return answers.packed(answer, degraded)
-        except RequestError as error:
-            refuse(context, error)
-
-    def DescribeModel(  # noqa: N802
-        self, request: pb.DescribeModelRequest, context: grpc.ServicerContext
-    ) -> pb.DescribeModelResponse:
-        """Vocabularies and widths of the model that serves now."""
-        model = self._model.current
-        return answers.description(model.bundle, list(model.sessions))
-
-    def _read(self, user_ids: Sequence[str]) -> tuple[list[SparseProfile], bool]:
-        """Profiles, and whether they are empty only because the store did not answer."""
-        try:
-            return self._reader.read(user_ids), False
-        except StoreUnavailable as error:
-            logger.warning("answering from priors: %s", error)
-            return [SparseProfile()] * len(user_ids), True
-
-    @staticmethod
-    def _fill(
-        model: ServingModel,
-        profiles: Sequence[SparseProfile],
-        allowed: Collection[str],
-        remaining: Remaining,
-    ) -> Answer:
-        left_ms = remaining()
-        if left_ms is not None and left_ms <= 0:
-            raise DeadlineTooShort(
-                "the deadline passed while the profile was read: allow a few milliseconds more"
-            )
-        return augment(
-            model, model.bundle.schema.encode(profiles, model.bundle.item_index), allowed, remaining
+    def service(self) -> Service:
+        """For the server to add."""
+        metrics = self._metrics
+        return Service(
+            NAME,
+            {
+                "Augment": unary("Augment", self.augment, pb.AugmentRequest, bytes, metrics),
+                "AugmentBatch": unary(
+                    "AugmentBatch",
+                    self.augment_batch,
+                    pb.AugmentBatchRequest,
+                    pb.AugmentBatchResponse.SerializeToString,
+                    metrics,
+                ),
+                STREAM: streaming(STREAM, self._streams.run, pb.AugmentStreamRequest, metrics),
+                "GetEnrichedFeatures": unary(
+                    "GetEnrichedFeatures",
+                    self.get_enriched_features,
+                    pb.GetEnrichedFeaturesRequest,
+                    pb.GetEnrichedFeaturesResponse.SerializeToString,
+                    metrics,
+                ),
+                "DescribeModel": unary(
+                    "DescribeModel",
+                    self.describe_model,
+                    pb.DescribeModelRequest,
+                    pb.DescribeModelResponse.SerializeToString,
+                    metrics,
+                ),
+            },
         )
 
-    def _hand_over(self, answer: Answer, model: ServingModel, user_ids: Sequence[str]) -> None:
-        if self._write_back is not None:
-            self._write_back.put(answers.rows(answer, model.bundle, user_ids))
+    def close(self) -> None:
+        """Let go of the threads that answer streams."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def augment(self, request: pb.AugmentRequest, call: Call) -> bytes:
+        """One profile; an encoded `AugmentResponse`."""
+        options = Options(allowed_rungs(request.allowed_rungs), request.dry_run)
+        wanted = wanted_blocks(request.blocks)
+        call.priority = priority_of(request.priority, "interactive")
+        user_id = request.user_id
+        if not user_id and request.HasField("profile"):
+            catalogue = self._models.current.bundle.schema.catalogue
+            profile = inline_profile(request.profile, catalogue, self._items)
+            answer = self._augmenter.inline([profile], options, call)
+        else:
+            answer = self._augmenter.users([check_user_id(user_id, "user_id")], options, call)
+        return self._replies.encode(answer, 0, user_id, wanted)
 
-def refuse(context: grpc.ServicerContext, error: RequestError) -> NoReturn:
-    """End the call with the error's status."""
-    context.abort_with_status(error.status())
-    raise AssertionError("abort_with_status raises")
+    def augment_batch(self, request: pb.AugmentBatchRequest, call: Call) -> pb.AugmentBatchResponse:
+        """Many profiles, as packed tensors."""
+        options = Options(allowed_rungs(request.allowed_rungs), request.dry_run)
+        wanted = wanted_blocks(request.blocks)
+        call.priority = priority_of(request.priority, "bulk")
+        subject = request.WhichOneof("subject")
+        if subject is None:
+            raise InvalidField("subject", "is not set: send users or profiles")
+        if subject == "profiles":
+            tensors = unpack_profiles(request.profiles, self._models.current.bundle.schema)
+            answer = self._augmenter.packed(tensors, options, call)
+        else:
+            answer = self._augmenter.users(check_user_ids(request.users.user_ids), options, call)
+        return packed(answer, wanted)
+
+    def get_enriched_features(
+        self, request: pb.GetEnrichedFeaturesRequest, call: Call
+    ) -> pb.GetEnrichedFeaturesResponse:
+        """What was observed of users beside what was last filled in for them."""
+        user_ids, wanted = check_user_ids(request.user_ids, "user_ids"), wanted_blocks(request.blocks)
+        return pb.GetEnrichedFeaturesResponse(profiles=self._enriched.read(user_ids, wanted, call))
+
+    def describe_model(self, request: pb.DescribeModelRequest, call: Call) -> pb.DescribeModelResponse:
+        """Vocabularies and widths of the model that serves now."""
+        model = self._models.current
+        return description(model.bundle, list(model.sessions))

@@ -8,23 +8,13 @@ from feast import FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 
 from models.schema import SparseProfile
+from service.augmented_row import FEATURES, VIEW
 from service.call import Call
-from service.rows import Row, Rows, rows_of
+from service.rows import Lock, Row, Rows, rows_of
 
-VIEW = "user_augmented"
-FEATURES = (
-    "rung",
-    "observed_count",
-    "model_version",
-    "generated_at_ms",
-    "filled_affinity",
-    "user_embedding",
-    "virtual_items",
-    "virtual_weights",
-    "block_origins",
-    "block_confidences",
-)
 LIMIT_S = 0.25
+
+_RUNG = FEATURES.index("rung")
 
 
 @dataclass(frozen=True)
@@ -71,9 +61,9 @@ class StoredFills:
         self._rows = rows
 
     @classmethod
-    def of(cls, store: FeatureStore) -> "StoredFills":
-        """From an applied feature store."""
-        return cls(rows_of(store, [(store.get_feature_view(VIEW), FEATURES)]))
+    def of(cls, store: FeatureStore, lock: Lock | None = None) -> "StoredFills":
+        """From an applied feature store; `lock` as `rows_of` has it."""
+        return cls(rows_of(store, [(store.get_feature_view(VIEW), FEATURES)], lock))
 
     def read(self, user_ids: Sequence[str], call: Call) -> list[StoredFill | None]:
         """By user, in order; None where nothing was ever filled in.
@@ -84,7 +74,7 @@ class StoredFills:
         left = call.remaining_s()
         limit = LIMIT_S if left is None else max(min(LIMIT_S, left), 0.001)
         # What was never written reads as nothing, or as an empty value.
-        return [StoredFill(row) if row[0] else None for row in self._rows.read(user_ids, limit)]
+        return [StoredFill(row) if row[_RUNG] else None for row in self._rows.read(user_ids, limit)]
 
     def close(self) -> None:
         """Give up threads and connections."""
