@@ -81,14 +81,13 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
     ) -> None:
         """See `GuardedStore.write_newer`; within one second the later to write wins."""
-        stamp = self._of(config, view, features).stamp
+        is_newer = self._of(config, view, features).is_newer
         with self._transaction(config, "DEFERRED") as connection:
-            stored = [connection.execute(stamp, (key,)).fetchone()[0] for key, _, _ in rows]
-        newer = [
-            Write(key, NO_ROW, values, at_ns)
-            for (key, values, at_ns), at in zip(rows, stored, strict=True)
-            if at is None or at <= str(_at(at_ns))
-        ]
+            newer = [
+                Write(key, NO_ROW, values, at_ns)
+                for key, values, at_ns in rows
+                if not connection.execute(is_newer, (_at(at_ns), key)).fetchone()[0]
+            ]
         self.write_unguarded(config, view, features, newer)
 
     def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> SqliteRows:

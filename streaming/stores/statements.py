@@ -18,7 +18,7 @@ class Statements(NamedTuple):
     update: every feature that is there [values, timestamp, key].
     insert: every feature, there or not [key, timestamp, values].
     delete: every feature [key].
-    stamp: the row's timestamp, or nothing [key].
+    is_newer: whether the row is newer; nothing where there is none [timestamp, key].
     """
 
     read: str
@@ -26,7 +26,7 @@ class Statements(NamedTuple):
     update: str
     insert: str
     delete: str
-    stamp: str
+    is_newer: str
 
     @classmethod
     def of(cls, table: str, features: Sequence[str]) -> "Statements":
@@ -52,7 +52,7 @@ class Statements(NamedTuple):
             "ON CONFLICT (entity_key, feature_name) DO UPDATE "
             "SET value = excluded.value, value_text = NULL, event_ts = excluded.event_ts",
             delete=f"DELETE FROM {name} WHERE entity_key = ?",
-            stamp=f"SELECT max(event_ts) FROM {name} WHERE entity_key = ?",
+            is_newer=f"SELECT max(event_ts) > ? FROM {name} WHERE entity_key = ?",
         )
 
 
