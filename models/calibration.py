@@ -1,6 +1,6 @@
 """Calibration: how far to trust what was observed, how far each rung, by how many events are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -48,24 +48,6 @@ def explained_share(answer: Doubles, full: Doubles, mean: Doubles) -> float:
 def never_falling(confidences: Sequence[float]) -> list[float]:
     """The least non-decreasing sequence that is nowhere below: one more event never lowers confidence."""
     return [float(value) for value in np.maximum.accumulate(np.clip(confidences, 0, 1))]
-
-
-def choose_rungs(
-    metrics: Mapping[str, Sequence[Mapping[str, float]]], preferred: str, fallback: str
-) -> list[str]:
-    """At each count, `preferred` where it is at least as good as `fallback`, else that.
-
-    As good: the mean ratio of its metrics to the other's is 1 or more, so that no metric's scale decides.
-
-    Args:
-        metrics: per rung and count, what was measured, more being better.
-    """
-
-    def ratio(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-        return float(np.mean([ours[name] / max(theirs[name], 1e-9) for name in theirs]))
-
-    pairs = zip(metrics[preferred], metrics[fallback], strict=True)
-    return [preferred if ratio(ours, theirs) >= 1 else fallback for ours, theirs in pairs]
 
 
 def fully_known(calibration: Calibration, rungs: Sequence[str]) -> bool:

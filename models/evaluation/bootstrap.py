@@ -9,7 +9,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean and its 95% interval over `n` users."""
+    """A mean and its interval over `n` users."""
 
     value: float
     low: float
@@ -17,8 +17,8 @@ class Interval(NamedTuple):
     n: int
 
 
-def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean of `values` [n], one value a user.
+def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0, share: float = 0.95) -> Interval:
+    """Percentile bootstrap of the mean of `values` [n], one value a user; `share` is the interval's.
 
     Raises:
         ValueError: there are no values.
@@ -31,7 +31,7 @@ def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0) -> Interval
     # Drawing how often each value occurs is drawing the values: memory is draws x users either way.
     occurrences = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), draws)
     means = occurrences @ np.asarray(values, np.float64) / len(values)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return Interval(float(np.mean(values)), float(low), float(high), len(values))
 
 

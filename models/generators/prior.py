@@ -66,3 +66,26 @@ def fit_priors(
         if error < best_error:
             best_error, best = error, effects
     return Prior(mean, np.zeros_like(best), categories), Prior(mean, best, categories)
+
+
+class Blank(nn.Module):
+    """The shares of a prior and no embedding: what suits rankers that take an unknown taste for none.
+
+    A mean embedding is a definite taste, and can mislead where everyone's differ.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(
+        self,
+        affinity: torch.Tensor,
+        history_items: torch.Tensor,
+        history_weights: torch.Tensor,
+        attributes: torch.Tensor,
+        count: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares [B, C] that sum to 1 and zeros [B, D]."""
+        shares, embedding = self.prior(affinity, history_items, history_weights, attributes, count)
+        return shares, torch.zeros_like(embedding)

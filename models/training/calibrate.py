@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from models.calibration import Calibration, choose_rungs, explained_share, never_falling
+from models.calibration import Calibration, explained_share, never_falling
 from models.evaluation.ranking import score_table
 from models.generators.rung import Rung
 from models.schema import BLOCKS, Indices
@@ -13,6 +13,9 @@ from models.training.examples import Batch, Examples
 from models.training.generator import VALIDATION_COUNTS, Fill, Task, fill_of
 
 _KAPPAS = tuple(float(kappa) for kappa in np.geomspace(0.5, 200, 14))
+
+UNBLENDED = {"affinity": 1e9, "embedding": 1e9, "virtual_items": 1e9}
+"""κ of a fill that stands alone, whatever was observed."""
 
 
 def fit_ranking_kappa(task: Task, filler: torch.nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
@@ -55,8 +58,11 @@ def calibrate(
     validation: Indices,
     mean: torch.Tensor,
     cold_below: int,
+    proven: Sequence[bool],
 ) -> Calibration:
     """Confidence of every rung and block, and the choice of rung, at 0 to `cold_below` events.
+
+    The generator answers where it is proven, elsewhere it abstains in favour of the segment prior.
 
     Confidence of affinity and embedding is the share of the full profile's variance around the global
     mean that the blended answer explains; of virtual items, the weight of those the user did use later.
@@ -64,13 +70,14 @@ def calibrate(
     Args:
         tasks: per rung, with its own κ.
         mean: [C + D] the global mean profile.
+        proven: whether the generator is better than the segment prior after 0, 1, 2, ... events; the
+            last one holds for all more.
     """
     inputs = examples.schema.inputs
     histories, categories = examples.histories, len(examples.schema.catalogue.categories)
     confidences: dict[str, dict[str, list[float]]] = {
         rung: {block: [] for block in BLOCKS} for rung in rungs
     }
-    metrics: dict[str, list[dict[str, float]]] = {rung: [] for rung in rungs}
     for count in range(cold_below + 1):
         # Users with fewer events would be counted as what they are not.
         users = validation[histories.counts[validation] > count]
@@ -81,7 +88,6 @@ def calibrate(
             with torch.no_grad():
                 shares, embedding, items, weights = rung(*(batch[spec.name] for spec in inputs))
                 blended = torch.cat(tasks[name].blend(batch, (shares, embedding)), dim=1)
-                metrics[name].append(ranking_metrics(tasks[name], batch, (shares, embedding)))
             answer, full = blended.double().numpy(), batch["full"].double().numpy()
             for block, part in (("affinity", slice(0, categories)), ("embedding", slice(categories, None))):
                 centre = mean[part].double().numpy()
@@ -94,7 +100,10 @@ def calibrate(
             name: {block: never_falling(values) for block, values in blocks.items()}
             for name, blocks in confidences.items()
         },
-        rungs=choose_rungs(metrics, "generator", "segment_prior"),
+        rungs=[
+            "generator" if proven[min(count, len(proven) - 1)] else "segment_prior"
+            for count in range(cold_below + 1)
+        ],
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.bundle import RUNGS
-from models.calibration import Calibration, choose_rungs, explained_share, fully_known, never_falling
+from models.calibration import Calibration, explained_share, fully_known, never_falling
 from models.schema import BLOCKS
 from tests import checkerboard
 
@@ -45,13 +45,6 @@ def test_explained_share_by_hand() -> None:
 def test_confidence_never_falls_and_stays_within_bounds() -> None:
     assert never_falling([0.2, 0.1, 0.5, 1.7]) == [0.2, 0.2, 0.5, 1.0]
     assert never_falling([-1.0, 0.0]) == [0.0, 0.0]
-
-
-def test_the_fallback_serves_where_the_preferred_rung_is_worse() -> None:
-    ours = [{"ndcg": 0.5, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.41, "recall": 0.1}]
-    prior = [{"ndcg": 0.4, "recall": 0.1}, {"ndcg": 0.4, "recall": 0.2}, {"ndcg": 0.4, "recall": 0.2}]
-    chosen = choose_rungs({"ours": ours, "prior": prior}, "ours", "prior")
-    assert chosen == ["ours", "ours", "prior"]
 
 
 def test_a_trained_calibration_covers_every_rung_block_and_count() -> None:

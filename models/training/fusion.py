@@ -1,0 +1,158 @@
+"""Fitting the fusion: at each count, the members' mean by what each mixture was worth to the ranker."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.evaluation.bootstrap import mean_interval
+from models.evaluation.ranking import score_table
+from models.generators.anchors import ANCHORS, Anchors
+from models.generators.fusion import Fusion
+from models.schema import Indices
+from models.training.calibrate import UNBLENDED
+from models.training.examples import Batch
+from models.training.generator import fill_of
+from models.training.generators import Member
+from models.training.ground import Ground
+from models.training.histories import Doubles
+
+_PARTS = 4
+_NEIGHBOUR = 0.5
+# Validation users are few: a wider interval would abstain from gains that held-out users confirm.
+_SURE = 0.8
+MOST_USERS = 500
+"""Validation users that the gate is fitted on, at most."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What every mixture was worth to every validation user.
+
+    Attributes:
+        mixtures: [X, members] weights.
+        worth: [K, X, U] at each anchor; NaN for users with too few events.
+    """
+
+    mixtures: Doubles
+    worth: Doubles
+
+
+def fit_fusion(ground: Ground, members: Mapping[str, Member]) -> tuple[Fusion, list[bool]]:
+    """The fusion of the members, and whether it is proven after 0, 1, 2, ... events.
+
+    The mixtures tried at each anchor are averaged, weighed by how likely each is the best one, given
+    what it was worth to validation users here and, by half, at the neighbouring anchors: many
+    mixtures are nearly as good as the best, and their mean is steadier than any of them.
+
+    Args:
+        members: `segment_prior` among them, whose blend is the count-shrinkage to beat.
+    """
+    fillers, kappas = zip(*members.values(), strict=True)
+    tried = try_mixtures(ground, fillers, kappas)
+    gate = fit_gate(tried)
+    proven = prove(tried, list(members).index("segment_prior"))
+    places = Anchors()(torch.arange(max(ANCHORS) + 1, dtype=torch.float32)[:, None]).argmax(dim=1)
+    fusion = Fusion(fillers, kappas, gate, ground.examples.item_vectors).eval()
+    return fusion, [proven[place] for place in places.tolist()]
+
+
+def prove(tried: Trials, rival: int, folds: int = 2, seed: int = 0) -> list[bool]:
+    """At each anchor, whether the fusion beats its member `rival` on users its gate was not fitted on.
+
+    Beats: the lower end of the paired interval that holds `_SURE` is above 0. The mixture nearest to
+    a gate stands for it. Neighbouring anchors count half, as they do in the gate.
+    """
+    users = tried.worth.shape[2]
+    fold = np.random.default_rng(seed).permutation(users) % folds
+    alone = int(tried.mixtures[:, rival].argmax())
+    gains = np.full((len(ANCHORS), users), np.nan)
+    for held in range(folds):
+        ours, theirs = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        gate = fit_gate(tried, ours)
+        for place, weights in enumerate(gate):
+            nearest = int(((tried.mixtures - weights) ** 2).sum(axis=1).argmin())
+            gains[place, theirs] = (tried.worth[place, nearest] - tried.worth[place, alone])[theirs]
+    padded = np.pad(gains, ((1, 1), (0, 0)), constant_values=np.nan)
+    weights = np.array([_NEIGHBOUR, 1, _NEIGHBOUR])
+    proven = []
+    for place in range(len(ANCHORS)):
+        near = padded[place : place + 3]
+        mass = (weights[:, None] * ~np.isnan(near)).sum(axis=0)
+        known = ~np.isnan(gains[place])
+        smooth = np.nansum(weights[:, None] * near, axis=0)[known] / mass[known]
+        proven.append(bool(known.any()) and mean_interval(smooth, share=_SURE).low > 0)
+    return proven
+
+
+def mixtures_of(members: int) -> Doubles:
+    """[X, members] all ways to share `_PARTS` equal parts among members."""
+    ways = combinations_with_replacement(range(members), _PARTS)
+    return np.array([np.bincount(way, minlength=members) for way in ways]) / _PARTS
+
+
+def try_mixtures(
+    ground: Ground, fillers: Sequence[nn.Module], kappas: Sequence[dict[str, float]]
+) -> Trials:
+    """Rank validation users by every mixture of the members' blends, after each anchor's count."""
+    histories = ground.examples.histories
+    users = ground.split.validation[:MOST_USERS]
+    mixtures = mixtures_of(len(fillers))
+    worth = np.full((len(ANCHORS), len(mixtures), len(users)), np.nan)
+    for place, count in enumerate(ANCHORS):
+        known = histories.counts[users] > count
+        if known.any():
+            batch = ground.examples.batch(histories.first(users[known], count))
+            worth[place][:, known] = _worth(ground, batch, fillers, kappas, mixtures)
+    return Trials(mixtures, worth)
+
+
+def fit_gate(tried: Trials, users: Indices | None = None) -> Doubles:
+    """[K, members] mixture at each anchor, judged by these users or by all."""
+    worth = tried.worth if users is None else tried.worth[:, :, users]
+    gain = worth - worth.mean(axis=1, keepdims=True)
+    scores = []
+    for place in range(len(worth)):
+        known = gain[place][:, ~np.isnan(gain[place]).any(axis=0)]
+        if known.shape[1] < 2:
+            scores.append(np.zeros(len(tried.mixtures)))
+            continue
+        error = known.std(axis=1) / np.sqrt(known.shape[1])
+        scores.append(known.mean(axis=1) / np.maximum(error.mean(), 1e-9))
+    spread = np.array(scores)
+    padded = np.pad(spread, ((1, 1), (0, 0)), mode="edge")
+    smooth = (spread + _NEIGHBOUR * (padded[:-2] + padded[2:])) / np.sqrt(1 + 2 * _NEIGHBOUR**2)
+    likely = np.exp(2 * (smooth - smooth.max(axis=1, keepdims=True)))
+    gate: Doubles = likely / likely.sum(axis=1, keepdims=True) @ tried.mixtures
+    return gate
+
+
+def _worth(
+    ground: Ground,
+    batch: Batch,
+    fillers: Sequence[nn.Module],
+    kappas: Sequence[dict[str, float]],
+    mixtures: Doubles,
+) -> Doubles:
+    """[X, B] NDCG@10 and Recall@20 under the frozen ranker, each in units of its mean, added up."""
+    task, categories = ground.task(UNBLENDED), ground.segment_prior.categories
+    seen, later = batch["seen"].numpy() > 0, batch["later"].numpy() > 0
+    with torch.no_grad():
+        blends = [
+            torch.cat(ground.task(kappa).blend(batch, fill_of(filler, batch)), dim=1)
+            for filler, kappa in zip(fillers, kappas, strict=True)
+        ]
+        stacked = torch.stack(blends)  # [members, B, C + D]
+        tables = []
+        for weights in mixtures:
+            mixed = torch.tensordot(torch.as_tensor(weights, dtype=torch.float32), stacked, dims=1)
+            profile = (mixed[:, :categories], mixed[:, categories:])
+            tables.append(score_table(task.scores(batch, profile).numpy(), seen, later))
+    worth = 0.0
+    for metric in tables[0]:
+        values = np.stack([table[metric] for table in tables])
+        worth = worth + values / max(values.mean(), 1e-9)
+    return np.asarray(worth)
