@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.remote import RemoteSession
 from models.samples import Precision
 from models.session import InferenceSession, OnnxSession, Provider
 
@@ -16,18 +17,39 @@ class Opener:
 
     Attributes:
         provider: of the learned rungs; all others run on the CPU of the calling process.
+        precision: of the learned rungs.
+        device: the socket of the process that runs the learned rungs; None runs them in this one.
     """
 
     provider: Provider = "cpu"
+    precision: Precision = "fp32"
+    device: Path | None = None
 
     def open(self, rung: str, path: Path) -> InferenceSession:
         """A session of the model in `path`.
 
         Raises:
-            RuntimeProviderError: the device cannot be used.
+            RuntimeProviderError: the provider cannot be used.
+            DeviceUnavailable: the device's process does not answer.
         """
-        return OnnxSession(path, self.provider if rung in LEARNED else "cpu")
+        if rung not in LEARNED:
+            return OnnxSession(path)
+        file = half_of(path) if self.precision == "fp16" else path
+        return self.load(file) if self.device is None else RemoteSession(self.device, file)
+
+    def load(self, file: Path) -> InferenceSession:
+        """A session of a learned rung in this process.
+
+        Raises:
+            RuntimeProviderError: the provider cannot be used.
+        """
+        return OnnxSession(file, self.provider)
 
     def precision_of(self, rung: str) -> Precision:
         """How exactly the rung's answers are to be what they were at training."""
-        return "fp32"
+        return self.precision if rung in LEARNED else "fp32"
+
+
+def half_of(path: Path) -> Path:
+    """The file with the same model in half precision."""
+    return path.with_suffix(".fp16.onnx")
