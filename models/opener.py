@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.bucketed import BucketedSession
 from models.remote import RemoteSession
 from models.samples import Precision
 from models.session import InferenceSession, OnnxSession, Provider
@@ -43,7 +44,7 @@ class Opener:
         Raises:
             RuntimeProviderError: the provider cannot be used.
         """
-        return OnnxSession(file, self.provider)
+        return BucketedSession(file) if self.provider == "cuda" else OnnxSession(file)
 
     def precision_of(self, rung: str) -> Precision:
         """How exactly the rung's answers are to be what they were at training."""

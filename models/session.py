@@ -1,8 +1,9 @@
 """Inference sessions: a model file in, tensors out. No training library is imported here."""
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes that models are warmed for; others are padded to them."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -44,23 +46,50 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, provider: Provider = "cpu") -> None:
-        require_runtime(provider)
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS[provider]])
-        require_provider(provider, self._session.get_providers())
+        self._session = open_runtime(path, provider)
         self.input_names: list[str] = [node.name for node in self._session.get_inputs()]
         self.output_names: list[str] = [node.name for node in self._session.get_outputs()]
+
+    @property
+    def signature(self) -> dict[str, tuple[tuple[int | str, ...], str]]:
+        """Shape, with names for dimensions that vary, and type of every input."""
+        return {node.name: (tuple(node.shape), _TYPES[node.type]) for node in self._session.get_inputs()}
 
     def run(self, tensors: Tensors) -> Tensors:
         """Outputs by name; inputs that the model does not read are left out."""
         answers = self._session.run(self.output_names, {name: tensors[name] for name in self.input_names})
         return {name: np.asarray(answer) for name, answer in zip(self.output_names, answers, strict=True)}
+
+
+def open_runtime(
+    path: Path,
+    provider: Provider,
+    fixed: Mapping[str, int] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Any:
+    """ONNX Runtime's own session, with settings fit for small models.
+
+    Args:
+        fixed: sizes of dimensions that the file leaves open, by name.
+        options: the provider's.
+
+    Raises:
+        RuntimeProviderError: see `require_runtime` and `require_provider`.
+    """
+    require_runtime(provider)
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 3
+    for name, size in (fixed or {}).items():
+        settings.add_free_dimension_override_by_name(name, size)
+    providers = [(_PROVIDERS[provider], dict(options or {}))]
+    session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+    require_provider(provider, session.get_providers())
+    return session
 
 
 def require_runtime(provider: Provider = "cpu") -> None:
