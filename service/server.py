@@ -1,36 +1,27 @@
-"""The gRPC server: services, health and reflection on one port, drained at the end."""
+"""The server: what is composed, listening."""
 
-import logging
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import grpc
 from feast import FeatureStore
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from feature_repo.workspace import Workspace
 from models.opener import Opener
 from models.session import Provider, require_runtime
-from service.composition import composed
+from service.call import Call
+from service.composition import Composition, composed
+from service.errors import StoreDown
+from service.listening import Operation, listening
 from service.metrics import Metrics
 from service.servicer import NAME as SERVICE
 from service.swap import ActiveModel
 from service.write_back import WriteBack
 
-logger = logging.getLogger(__name__)
+__all__ = ["SERVICE", "Running", "running"]
 
-__all__ = ["SERVICE", "Running", "ServerError", "running", "wait_for_signal"]
-
-DRAIN_S = 5.0
-
-
-class ServerError(RuntimeError):
-    """The server cannot start; the message says why and what to do."""
+_STORELESS = frozenset({"kindling.v1.AdminService"})
+_REACH_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,65 +32,47 @@ class Running:
         address: `host:port` it listens on.
         model: the model that serves now.
         write_back: what it has yet to write.
+        metrics: of all of it.
     """
 
     address: str
     model: ActiveModel
     write_back: WriteBack
+    metrics: Metrics
 
 
 @contextmanager
 def running(
     workspace: Workspace,
     store: FeatureStore,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    threads: int = 8,
+    operation: Operation | None = None,
     provider: Provider = "cpu",
+    metrics: Metrics | None = None,
 ) -> Iterator[Running]:
     """Serve `workspace` until the block ends; then finish what is in flight and write what waits.
 
     Args:
-        port: 0 takes a free one.
-        threads: requests handled at once.
+        operation: how to run; on a free port of this machine if not said.
 
     Raises:
         RuntimeProviderError: ONNX Runtime cannot run on `provider`.
         RegistryError, BundleError: there is no model to serve with.
-        ServerError: the port is taken.
+        TransportError, TlsError, AccessError: it cannot listen as it was told to.
     """
     require_runtime(provider)
-    with composed(workspace, store, Opener(provider), Metrics(), threads) as composition:
-        server = grpc.server(
-            futures.ThreadPoolExecutor(threads, thread_name_prefix="augment"),
-            # Two servers on one port by mistake would answer in turns.
-            options=[("grpc.so_reuseport", 0)],
-        )
-        for service in composition.services:
-            service.add_to(server)
-        names = [service.name for service in composition.services]
-        status = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(status, server)
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        try:
-            bound = server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise ServerError(
-                f"cannot listen on {host}:{port}: {error}; choose another with --port"
-            ) from error
-        server.start()
-        for name in ("", *names):
-            status.set(name, health_pb2.HealthCheckResponse.SERVING)
-        try:
-            yield Running(f"{host}:{bound}", composition.models, composition.write_back)
-        finally:
-            status.enter_graceful_shutdown()
-            server.stop(DRAIN_S).wait()
+    operation, metrics = operation or Operation(), metrics or Metrics()
+    with composed(workspace, store, Opener(provider), metrics, operation.threads) as made:
+        storeless = [service for service in made.services if service.name in _STORELESS]
+        others = [service for service in made.services if service.name not in _STORELESS]
+        with listening(others, storeless, lambda: _reach(made), operation, metrics) as address:
+            yield Running(address, made.models, made.write_back, metrics)
 
 
-def wait_for_signal() -> None:
-    """Return at SIGTERM or SIGINT."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+def _reach(made: Composition) -> None:
+    """Read something from the store.
+
+    Raises:
+        StoreDown: it does not answer.
+    """
+    if made.profiles.read(["health"], Call.within(_REACH_WITHIN_S)).degraded:
+        raise StoreDown("the online store does not answer")

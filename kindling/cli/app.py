@@ -1,6 +1,7 @@
-"""The root command: registers every command and turns our own errors into one line and exit code 2."""
+"""The root command: registers commands and turns our own errors into one line and exit code 2."""
 
 import sys
+from importlib import import_module
 
 import typer
 from rich.console import Console
@@ -19,57 +20,38 @@ app = typer.Typer(
 )
 
 
-def register() -> None:
-    """Add the commands, in the order in which a deployment meets them."""
-    from kindling.cli import (
-        apply,
-        augment,
-        backfill,
-        broker,
-        compact,
-        consume,
-        cutover,
-        data,
-        dead_letters,
-        demo,
-        erase_user,
-        materialize,
-        models,
-        produce,
-        recommend,
-        serve,
-        settings,
-        snapshot,
-        train,
-        training_set,
-    )
+_GROUPS = {
+    "data": "Load or simulate a catalogue and its event stream.",
+    "models": "List, activate and roll back model bundles.",
+    "dead-letters": "Events that could not be folded.",
+}
+_COMMANDS = (  # in the order in which a deployment meets them
+    *("data", "apply", "train", "models", "broker", "produce", "consume", "dead-letters", "serve"),
+    *("token", "augment", "recommend", "materialize", "training-set", "snapshot", "compact", "backfill"),
+    *("erase-user", "cutover", "demo", "doctor", "settings"),
+)
 
-    app.add_typer(data.app, name="data", help="Load or simulate a catalogue and its event stream.")
-    app.command()(apply.apply)
-    app.command()(train.train)
-    app.add_typer(models.app, name="models", help="List, activate and roll back model bundles.")
-    app.command()(broker.broker)
-    app.command()(produce.produce)
-    app.command()(consume.consume)
-    app.add_typer(dead_letters.app, name="dead-letters", help="Events that could not be folded.")
-    app.command()(serve.serve)
-    app.command()(augment.augment)
-    app.command()(recommend.recommend)
-    app.command()(materialize.materialize)
-    app.command("training-set")(training_set.training_set)
-    app.command()(snapshot.snapshot)
-    app.command()(compact.compact)
-    app.command()(backfill.backfill)
-    app.command("erase-user")(erase_user.erase_user)
-    app.command()(cutover.cutover)
-    app.command()(demo.demo)
-    app.command()(settings.settings)
+
+@app.callback()
+def _root() -> None:
+    """Keeps a command a command where it is the only one that is registered."""
+
+
+def register(only: str | None = None) -> None:
+    """Add the commands: all, or the one named `only`, whose module alone is then imported."""
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        identifier = name.replace("-", "_")
+        module = import_module(f"kindling.cli.{identifier}")
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name, help=_GROUPS[name])
+        else:
+            app.command(name)(getattr(module, identifier))
 
 
 def main() -> None:
     """Run the command. An error of ours says what to do; anyone else's keeps its traceback."""
     follow_parent()
-    register()
+    register(sys.argv[1] if len(sys.argv) > 1 else None)
     try:
         app()
     except Exception as error:

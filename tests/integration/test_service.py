@@ -27,7 +27,9 @@ from kindling.v1 import augment_pb2_grpc
 from models.bundle import MANIFEST_FILE
 from models.recommenders.ranker import Ranker
 from models.registry import POINTER_FILE, Registry
-from service.server import SERVICE, Running, ServerError, running
+from service.listening import Operation
+from service.server import SERVICE, Running, running
+from service.transport import Transport, TransportError
 from tests import checkerboard
 from tests.servers import running_redis
 
@@ -319,8 +321,8 @@ def test_a_bundle_whose_rung_is_no_model_or_a_pointer_that_is_damaged_changes_no
 def test_a_port_that_is_taken_is_said(served: Served) -> None:
     port = int(served.server.address.rpartition(":")[2])
     with (
-        pytest.raises(ServerError, match="--port"),
-        running(served.workspace, served.store, port=port),
+        pytest.raises(TransportError, match="--port"),
+        running(served.workspace, served.store, Operation(Transport(port=port))),
     ):
         pytest.fail("two servers listen on one port")
 
