@@ -7,7 +7,7 @@ what its own server would send. A recommender changes an address and nothing els
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import feast
 from feast import FeatureService, FeatureStore
@@ -19,7 +19,7 @@ from feast.errors import (
 )
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from feast.protos.feast.serving import ServingService_pb2 as pb
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.augment import Augmenter
@@ -133,11 +133,7 @@ class FeastServicer:
     def _read(
         self, features: FeatureService | list[str], request: pb.GetOnlineFeaturesRequest
     ) -> pb.GetOnlineFeaturesResponse:
-        entities = {**request.entities, **request.request_context}
-        if not entities:
-            raise InvalidField("entities", "is empty: send a list of values by join key")
-        if max(len(column.val) for column in entities.values()) > MAX_ROWS:
-            raise InvalidField("entities", f"has over {MAX_ROWS} rows: split the request")
+        entities = _columns({**request.entities, **request.request_context})
         try:
             with self._lock:
                 response: pb.GetOnlineFeaturesResponse = self._store.get_online_features(
@@ -209,6 +205,27 @@ class FeastServicer:
             ):
                 stale.append(user)
         return stale
+
+
+def _columns(given: Mapping[str, RepeatedValue]) -> dict[str, list[Any]]:
+    """Join keys and context as Feast takes them in Python: sent as messages, it knows no type for context."""
+    if not given:
+        raise InvalidField("entities", "is empty: send a list of values by join key")
+    lengths = {name: len(column.val) for name, column in given.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidField("entities", f"differ in length: {lengths}; send one value a row in each")
+    rows = max(lengths.values())
+    if not 1 <= rows <= MAX_ROWS:
+        raise InvalidField("entities", f"has {rows} rows: send 1 to {MAX_ROWS}")
+    return {name: [_native(value) for value in column.val] for name, column in given.items()}
+
+
+def _native(value: Value) -> Any:
+    kind = value.WhichOneof("val")
+    if kind is None or kind == "null_val":
+        return None
+    native = getattr(value, kind)
+    return list(native.val) if hasattr(native, "val") else native
 
 
 def _fill_of(row: AugmentedRow) -> _Fill:
