@@ -13,12 +13,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from feature_repo.catalogue import Catalogue
-from streaming.batch import Batch, Placed
+from streaming.batch import Batch
 from streaming.errors import RewoundError, SinkError
-from streaming.fold import Outcome
+from streaming.fold import Outcome, Placed
 from streaming.item_sink import ItemChange, ItemSink
 from streaming.popularity import Use, add
-from streaming.position import Position, source
+from streaming.position import source
 from streaming.stores.port import Move
 
 # What is gathered in memory at most: some 80 bytes each.
@@ -83,28 +83,34 @@ class ItemSide:
             SinkError, RewoundError: as of `flush`; some batches are stored, in part or whole, at once.
         """
         following = {source(self._origin, number): last + 1 for number, (_, last) in batch.spans.items()}
-        self.take(batch.events, batch.outcomes, following)
+        self.take(batch.events, batch.refused, following)
 
     def take(
-        self, events: Sequence[Placed], outcomes: Sequence[Outcome], following: Mapping[int, int]
+        self,
+        events: Mapping[int, Sequence[Placed]],
+        refused: Mapping[int, Mapping[int, Outcome]],
+        following: Mapping[int, int],
     ) -> None:
         """`add` these events, whatever their topics.
 
         Args:
+            events: by source.
+            refused: by source and offset, what became of those that were not folded.
             following: by source, the offset to go on from after them.
         """
         uses, gathered, uncounted = self._uses, 0, set()
-        folded, replayed = Outcome.FOLD, Outcome.REPLAYED
-        for ((tag, offset), event), outcome in zip(events, outcomes, strict=True):
-            item = event.item_id
-            if item is None:
-                continue
-            gathered += 1
-            if outcome is folded or outcome is replayed:
-                uses[item].append((tag, offset, event.time_ms))
-            else:
-                uses[item].append((tag, offset, None))
-                uncounted.add(item)
+        for tag, placed in events.items():
+            others = _uncounted(refused[tag])
+            for offset, event in placed:
+                item = event.item_id
+                if item is None:
+                    continue
+                gathered += 1
+                if offset in others:
+                    uses[item].append((tag, offset, None))
+                    uncounted.add(item)
+                else:
+                    uses[item].append((tag, offset, event.time_ms))
         self._pending += gathered
         self._following.update(following)
         if self._pending > _MOST_PENDING:
@@ -120,10 +126,12 @@ class ItemSide:
         Raises:
             SinkError, RewoundError: as of `flush`.
         """
-        gone: defaultdict[str, set[Position]] = defaultdict(set)
-        for (at, event), outcome in zip(batch.events, batch.outcomes, strict=True):
-            if event.item_id is not None and outcome not in (Outcome.FOLD, Outcome.REPLAYED):
-                gone[event.item_id].add(at)
+        gone: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        for tag, placed in batch.events.items():
+            others = _uncounted(batch.refused[tag])
+            for offset, event in placed:
+                if event.item_id is not None and offset in others:
+                    gone[event.item_id].add((tag, offset))
         for item, places in gone.items():
             self._uses[item] = [
                 (tag, offset, None if (tag, offset) in places else time)
@@ -182,3 +190,8 @@ class ItemSide:
             if after is not before:
                 changes[item] = ItemChange(before, after)
         return self._sink.write(changes) if changes else set()
+
+
+def _uncounted(refused: Mapping[int, Outcome]) -> set[int]:
+    """Offsets of events that are not to be counted: what is replayed counts where it has not yet."""
+    return {offset for offset, outcome in refused.items() if outcome is not Outcome.REPLAYED}

@@ -30,14 +30,17 @@ def source(origin_tag: int, partition: int) -> int:
     return origin_tag << _PARTITION_BITS | partition
 
 
+def offset_of(row: Activity | Attributes, source: int) -> int:
+    """Up to which offset of `source` events are part of `row`; -1 where none is."""
+    sources = row.sources
+    if sources == (source,):  # by far the most are fed by one partition only
+        return row.offsets[0]
+    return row.offsets[sources.index(source)] if source in sources else -1
+
+
 def is_folded(row: Activity | Attributes | None, at: Position) -> bool:
     """Whether the event at `at` is already part of `row`."""
-    if row is None:
-        return False
-    sources = row.sources
-    if len(sources) == 1:  # by far the most are fed by one partition only
-        return sources[0] == at.source and at.offset <= row.offsets[0]
-    return at.source in sources and at.offset <= row.offsets[sources.index(at.source)]
+    return row is not None and at.offset <= offset_of(row, at.source)
 
 
 def advance(

@@ -13,13 +13,11 @@ from feature_repo.catalogue import Catalogue, Items
 from feature_repo.event_log import folder
 from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
-from streaming.batch import Placed
 from streaming.event import SIGNUP, VERSION, Declared, UserEvent
-from streaming.fold import Fold, Outcome
+from streaming.fold import Fold, Outcome, Placed
 from streaming.items import ItemSide
 from streaming.offline_log import EVENT_SCHEMA
 from streaming.parts import Part, parts_in
-from streaming.position import Position
 from streaming.profile import Profile
 from streaming.sink import Change, FeatureSink
 from streaming.stores.port import Move
@@ -42,7 +40,7 @@ class Chunk(NamedTuple):
     part: Part
     first: int
     last: int
-    events: list[tuple[int, UserEvent]]
+    events: list[Placed]
 
 
 class Folded(NamedTuple):
@@ -161,23 +159,25 @@ class Replay:
         replayed.unknown += len(chunk.events) - len(events)
         users = {event.user_id for _, event in events}
         source, count = chunk.part.source, 0
-        placed = [Placed(Position(source, offset), event) for offset, event in events]
-        outcomes: list[Outcome] = []
+        judged: dict[int, Outcome] | None = None
         self._sink.begin()
         while users:
             before = self._sink.read(users)
-            after, folded = dict(before), []
-            for at, event in placed:
+            after, folded, refused = dict(before), [], dict[int, Outcome]()
+            for placed in events:
+                offset, event = placed
                 profile = after.get(event.user_id)
                 if profile is None:
                     continue
-                outcomes.append(self._fold.judge(profile, event, at))
-                if outcomes[-1] is Outcome.FOLD:
-                    after[event.user_id] = self._fold(profile, event, at)
-                    folded.append(Folded(at.offset, event, profile, after[event.user_id]))
+                after[event.user_id], others = self._fold.run(profile, source, [placed])
+                if others:
+                    refused |= others
+                else:
+                    folded.append(Folded(offset, event, profile, after[event.user_id]))
             keep(chunk, folded)
+            judged = refused if judged is None else judged
             if self._item_side is not None:
-                self._item_side.take(placed, outcomes[: len(placed)], {source: chunk.last + 1})
+                self._item_side.take({source: events}, {source: judged}, {source: chunk.last + 1})
             changed = {each.event.user_id for each in folded}
             # Whose row somebody else has written meanwhile is read, and folded, again.
             users = self._sink.write({user: Change(before[user], after[user]) for user in changed})

@@ -7,8 +7,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo.catalogue import Catalogue
 from streaming import wire
+from streaming.declaration import sub_millisecond
 from streaming.errors import LayoutError
-from streaming.fold import sub_millisecond
 from streaming.profile import Activity, Attributes
 from streaming.stores.port import GUARD_FEATURES, NO_ROW
 

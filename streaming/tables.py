@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from feature_repo.catalogue import Catalogue
-from streaming.fold import sub_millisecond
+from streaming.declaration import sub_millisecond
 from streaming.packed import DOUBLE_BYTES, TIME_BYTES
 from streaming.profile import Activity, Attributes
 from streaming.row import ATTRIBUTES_VIEW, COLUMNS, Kind, feature_names

@@ -1,6 +1,7 @@
 """The writer: a batch of records into the offline log, the dead-letter topic and the feature store."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from feature_repo.tombstones import Tombstones
@@ -110,10 +111,9 @@ class Writer:
         return profiles
 
     def _log(self, batch: Batch) -> None:
-        events = batch.by_source()
         try:
             self._offline.append_all(
-                Span(partition, first, last, events.get(source(self._origin, partition), []))
+                Span(partition, first, last, batch.events[source(self._origin, partition)])
                 for partition, (first, last) in batch.spans.items()
             )
         except OSError as error:
@@ -142,11 +142,11 @@ class Writer:
         )
 
     def _tally(self, batch: Batch) -> None:
-        counters, outcomes = self._counters, batch.outcomes
+        counters, outcomes = self._counters, Counter(batch.outcomes())
         counters.batches += 1
-        counters.events += outcomes.count(Outcome.FOLD)
-        counters.replayed += outcomes.count(Outcome.REPLAYED)
-        counters.duplicate += outcomes.count(Outcome.DUPLICATE)
-        counters.late += outcomes.count(Outcome.LATE)
+        counters.events += sum(map(len, batch.events.values())) - outcomes.total()
+        counters.replayed += outcomes[Outcome.REPLAYED]
+        counters.duplicate += outcomes[Outcome.DUPLICATE]
+        counters.late += outcomes[Outcome.LATE]
         counters.dead_letters += len(batch.dead)
         self._metrics.batch_records.observe(batch.size)

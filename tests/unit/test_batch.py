@@ -7,13 +7,15 @@ from streaming.batch import Batch
 from streaming.decode import Decoder
 from streaming.event import UserEvent, encode
 from streaming.fold import Fold, Outcome
-from streaming.position import Position
+from streaming.position import Position, source
 from streaming.profile import UNKNOWN
 from streaming.sink import Change, MemorySink
 from tests.shop import CATALOGUE, ITEMS
 from tests.streams import NOON, assert_same, oracle, rating, sign_up
 
 fold = Fold(CATALOGUE, ITEMS)
+ORIGIN = 7
+SOURCE = source(ORIGIN, 0)
 
 
 def batch_of(*events: UserEvent) -> Batch:
@@ -22,7 +24,7 @@ def batch_of(*events: UserEvent) -> Batch:
         SimpleNamespace(partition=0, offset=offset, value=encode(event))
         for offset, event in enumerate(events)
     ]
-    return Batch(records, Decoder(CATALOGUE, ITEMS), origin=7)
+    return Batch(records, Decoder(CATALOGUE, ITEMS), ORIGIN)
 
 
 def test_what_was_written_before_the_refusal_counts_as_folded_and_what_others_folded_does_not() -> None:
@@ -32,11 +34,11 @@ def test_what_was_written_before_the_refusal_counts_as_folded_and_what_others_fo
     batch.fold(fold, sink.read(batch.users))
     other = fold(UNKNOWN, theirs, Position(1, 1))
     # Another consumer comes first, with an event of its own and with one of ours.
-    both = fold(other, mine[1], batch.events[1].at)
+    both = fold(other, mine[1], Position(SOURCE, 1))
     assert sink.write({"ann": Change(UNKNOWN, both)}) == set()
     assert sink.write(batch.changes) == {"ann"}
     batch.refold(fold, {"ann"}, sink.read({"ann"}))
-    assert batch.outcomes == [Outcome.FOLD, Outcome.REPLAYED, Outcome.FOLD]
+    assert batch.refused == {SOURCE: {1: Outcome.REPLAYED}}
     assert sink.write(batch.changes) == set()
     assert_same(sink.read({"ann"})["ann"], oracle([*mine, theirs])["ann"])
 
@@ -45,8 +47,8 @@ def test_a_sign_up_that_another_folded_counts_as_replayed() -> None:
     declared = sign_up("ann", NOON, age=20.0)
     sink, batch = MemorySink(), batch_of(declared)
     batch.fold(fold, sink.read(batch.users))
-    newer = fold(fold(UNKNOWN, declared, batch.events[0].at), sign_up("ann", NOON + 1), Position(1, 1))
+    newer = fold(fold(UNKNOWN, declared, Position(SOURCE, 0)), sign_up("ann", NOON + 1), Position(1, 1))
     assert sink.write({"ann": Change(UNKNOWN, newer)}) == set()
     assert sink.write(batch.changes) == {"ann"}
     batch.refold(fold, {"ann"}, sink.read({"ann"}))
-    assert batch.outcomes == [Outcome.REPLAYED]
+    assert batch.refused == {SOURCE: {0: Outcome.REPLAYED}}
