@@ -30,7 +30,8 @@ class KShotLinear(nn.Module):
         padded = torch.cat([torch.zeros(1, table.shape[1]), torch.as_tensor(table)])
         self.register_buffer("table", padded)
         self.register_buffer("maps", None if maps is None else torch.as_tensor(maps, dtype=torch.float32))
-        beside = attributes.transpose(1, 0, 2).reshape(attributes.shape[1], -1)  # [A, K * W]
+        anchors, declared, width = attributes.shape
+        beside = attributes.transpose(1, 0, 2).reshape(declared, anchors * width)
         self.register_buffer("attribute_rows", torch.as_tensor(beside, dtype=torch.float32))
         self.register_buffer("constant", torch.as_tensor(constant, dtype=torch.float32))  # [K, W]
 
