@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         False, description="share the port with a server that is to take over, or over from"
     )
     provider: Literal["cpu", "cuda"] = Field("cpu", description="where ONNX models run")
+    precision: Literal["fp32", "fp16"] = Field("fp32", description="of learned models; fp16 is for cuda")
+    device: Path | None = Field(
+        None, description="socket of `kindling device`, which then runs the learned models"
+    )
     tls_cert: Path | None = Field(None, description="the server's certificate, PEM; plain text if not set")
     tls_key: Path | None = Field(None, description="its private key, PEM")
     tls_client_ca: Path | None = Field(

@@ -27,6 +27,9 @@ RECOMMENDER_FOLDER = "recommender"
 RUNGS = ("generator", "segment_prior", "global_prior")
 """The ladder, best first."""
 
+LEARNED = frozenset({"student", "generator"})
+"""Rungs worth a device, offered in half precision too. Priors are look-ups."""
+
 
 class BundleError(RuntimeError):
     """A bundle is missing, incomplete, altered, or made for another schema; the message names the file."""
@@ -167,6 +170,11 @@ class Bundle:
             raise BundleError(f"{self.rungs[rung]}: {error}: train and activate another bundle") from error
 
 
+def half_of(path: Path) -> Path:
+    """The file with the same model in half precision."""
+    return path.with_suffix(".fp16.onnx")
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the bundle in `folder`, its other files unchecked.
 
@@ -205,7 +213,7 @@ def write_bundle(
         (partial / ITEMS_FILE).write_bytes(msgspec.json.encode(item_ids))
         np.save(partial / VECTORS_FILE, item_vectors, allow_pickle=False)
         write_models(partial)
-        _take_samples(partial, manifest.schema)
+        _sample_and_halve(partial, manifest.schema)
         names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
         complete = msgspec.structs.replace(
             manifest, sha256={name: _sha256(partial, name) for name in names}
@@ -220,9 +228,15 @@ def write_bundle(
     return Bundle.load(target)
 
 
-def _take_samples(folder: Path, schema: TensorSchema) -> None:
+def _sample_and_halve(folder: Path, schema: TensorSchema) -> None:
+    from models.export.half import halve  # needs what training installs
+
     sessions = {rung: OnnxSession(folder / f"{rung}.onnx") for rung in RUNGS}
-    Samples.taken(schema, sessions).save(folder / SAMPLES_FILE)
+    samples = Samples.taken(schema, sessions)
+    samples.save(folder / SAMPLES_FILE)
+    for rung in LEARNED & sessions.keys():
+        path = folder / f"{rung}.onnx"
+        halve(rung, path, half_of(path), samples)
 
 
 def _sha256(folder: Path, name: str) -> str:

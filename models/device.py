@@ -11,6 +11,7 @@ import selectors
 import signal
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,12 +202,13 @@ class Device:
         self._path.unlink(missing_ok=True)
 
 
-def serve_device(path: Path, opener: Opener) -> None:
+def serve_device(path: Path, opener: Opener, on_ready: Callable[[], object] = lambda: None) -> None:
     """Own the device until SIGTERM or SIGINT.
 
     Args:
         path: of the socket that workers are told of.
         opener: where models run.
+        on_ready: called once workers may come.
 
     Raises:
         RuntimeProviderError: ONNX Runtime cannot run there.
@@ -216,6 +218,7 @@ def serve_device(path: Path, opener: Opener) -> None:
     device = Device(path, opener.load)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: device.stop())
+    on_ready()
     device.serve()
 
 

@@ -4,20 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.bucketed import BucketedSession
+from models.bundle import LEARNED, half_of
 from models.remote import RemoteSession
 from models.samples import Precision
 from models.session import InferenceSession, OnnxSession, Provider
 
-LEARNED = frozenset({"student", "generator"})
-"""Rungs worth a device. Priors are look-ups, and must answer when the device does not."""
-
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens rungs where they are to run.
+    """Opens rungs where they are to run. Priors always do so on the CPU of this process, device or not.
 
     Attributes:
-        provider: of the learned rungs; all others run on the CPU of the calling process.
+        provider: of the learned rungs.
         precision: of the learned rungs.
         device: the socket of the process that runs the learned rungs; None runs them in this one.
     """
@@ -25,6 +23,11 @@ class Opener:
     provider: Provider = "cpu"
     precision: Precision = "fp32"
     device: Path | None = None
+
+    @property
+    def here(self) -> Provider:
+        """What ONNX Runtime in this process has to offer."""
+        return self.provider if self.device is None else "cpu"
 
     def open(self, rung: str, path: Path) -> InferenceSession:
         """A session of the model in `path`.
@@ -49,8 +52,3 @@ class Opener:
     def precision_of(self, rung: str) -> Precision:
         """How exactly the rung's answers are to be what they were at training."""
         return self.precision if rung in LEARNED else "fp32"
-
-
-def half_of(path: Path) -> Path:
-    """The file with the same model in half precision."""
-    return path.with_suffix(".fp16.onnx")

@@ -8,7 +8,7 @@ from feast import FeatureStore
 
 from feature_repo.workspace import Workspace
 from models.opener import Opener
-from models.session import Provider, require_runtime
+from models.session import require_runtime
 from service.call import Call
 from service.composition import Composition, composed
 from service.errors import StoreDown
@@ -46,22 +46,24 @@ def running(
     workspace: Workspace,
     store: FeatureStore,
     operation: Operation | None = None,
-    provider: Provider = "cpu",
+    opener: Opener | None = None,
     metrics: Metrics | None = None,
 ) -> Iterator[Running]:
     """Serve `workspace` until the block ends; then finish what is in flight and write what waits.
 
     Args:
         operation: how to run; on a free port of this machine if not said.
+        opener: where models run; in this process, on its CPU, if not said.
 
     Raises:
-        RuntimeProviderError: ONNX Runtime cannot run on `provider`.
+        RuntimeProviderError: ONNX Runtime cannot run where `opener` has it.
+        DeviceUnavailable: the process that runs the models does not answer.
         RegistryError, BundleError: there is no model to serve with.
         TransportError, TlsError, AccessError: it cannot listen as it was told to.
     """
-    require_runtime(provider)
-    operation, metrics = operation or Operation(), metrics or Metrics()
-    with composed(workspace, store, Opener(provider), metrics, operation.threads) as made:
+    operation, metrics, opener = operation or Operation(), metrics or Metrics(), opener or Opener()
+    require_runtime(opener.here)
+    with composed(workspace, store, opener, metrics, operation.threads) as made:
         storeless = [service for service in made.services if service.name in _STORELESS]
         others = [service for service in made.services if service.name not in _STORELESS]
         with listening(others, storeless, lambda: _reach(made), operation, metrics) as address:

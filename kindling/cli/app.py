@@ -27,8 +27,8 @@ _GROUPS = {
 }
 _COMMANDS = (  # in the order in which a deployment meets them
     *("data", "apply", "train", "models", "broker", "produce", "consume", "dead-letters", "serve"),
-    *("token", "augment", "recommend", "materialize", "training-set", "snapshot", "compact", "backfill"),
-    *("erase-user", "cutover", "demo", "doctor", "settings"),
+    *("device", "token", "augment", "recommend", "materialize", "training-set", "snapshot", "compact"),
+    *("backfill", "erase-user", "cutover", "demo", "doctor", "settings"),
 )
 
 

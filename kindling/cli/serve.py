@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -99,9 +101,11 @@ def serve(
 
 def _serve(settings: Settings, place: Worker | None, address_file: Path | None) -> None:
     """Answer calls in this process."""
+    from models.opener import Opener
     from models.session import require_runtime
 
-    require_runtime(settings.provider)  # before seconds are spent on imports
+    opener = Opener(settings.provider, settings.precision, settings.device)
+    require_runtime(opener.here)  # before seconds are spent on imports
     leave_out_torch()
     leave_out_type_checks()
     from feature_repo.store import open_store
@@ -113,7 +117,7 @@ def _serve(settings: Settings, place: Worker | None, address_file: Path | None) 
     workspace = Workspace(settings.var.resolve())
     with (
         _telling(settings, place, metrics),
-        running(workspace, open_store(workspace), operation, settings.provider, metrics) as server,
+        running(workspace, open_store(workspace), operation, opener, metrics) as server,
     ):
         # What was imported lives as long as we do: keep the collector from walking it.
         gc.freeze()
@@ -140,15 +144,31 @@ def _supervise(settings: Settings, count: int, address_file: Path | None) -> Non
     leaving_s = transport.longest_s() if transport.max_connection_age_s else 0.0
     patience = Patience(stop_s=settings.lame_duck_s + leaving_s + settings.drain_s + 10)
     command = [sys.executable, "-m", "kindling.cli", *sys.argv[1:]]
-    with hold_port(settings.host, settings.port, settings.reuse_port) as held:
+    with hold_port(settings.host, settings.port, settings.reuse_port) as held, _device(settings) as device:
         port = held.getsockname()[1]
-        supervisor = Supervisor(command, count, port, {PARENT: str(os.getpid())}, patience)
+        supervisor = Supervisor(command, count, port, {PARENT: str(os.getpid()), **device}, patience)
         with supervisor, exposed(Workers(supervisor).registry, settings.metrics_port):
             version = supervisor.wait_until_ready(START_S)[0]
             address = f"{settings.host}:{port}"
             _say(address, f"bundle {version} on {address} by {count} workers", address_file)
             wait_for_signal()
             typer.echo("draining")
+
+
+@contextmanager
+def _device(settings: Settings) -> Iterator[dict[str, str]]:
+    """The process that owns the GPU for all workers, and the setting by which they find it."""
+    from service.supervise import Patience, Supervisor
+
+    if settings.provider != "cuda" or settings.device is not None:
+        yield {}
+        return
+    with TemporaryDirectory(prefix="kindling-device-") as folder:
+        path = str(Path(folder) / "device.sock")
+        command = [sys.executable, "-m", "kindling.cli", "device", "--socket", path]
+        with Supervisor(command, 1, 0, {PARENT: str(os.getpid())}, Patience(stop_s=10)) as supervisor:
+            supervisor.wait_until_ready(START_S)
+            yield {"KINDLING_DEVICE": path}
 
 
 def operation_of(settings: Settings, place: Worker | None) -> "Operation":

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.samples import example_inputs as example_inputs  # noqa: PLC0414
 from models.schema import Tensors
 from models.session import InferenceSession, OnnxSession
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kindling.settings import SettingsError, load_settings
+from models.opener import Opener
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,11 @@ def test_a_bad_value_names_the_setting_and_where_to_set_it(monkeypatch: pytest.M
     monkeypatch.setenv("KINDLING_PORT", "ninety")
     with pytest.raises(SettingsError, match=r"port: .*--port or KINDLING_PORT"):
         load_settings()
+
+
+def test_the_gpu_is_found_by_the_socket_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINDLING_DEVICE", "/run/kindling/device.sock")
+    settings = load_settings(provider="cuda", precision="fp16")
+    assert settings.device == Path("/run/kindling/device.sock")
+    assert Opener(settings.provider, settings.precision, settings.device).here == "cpu"
+    assert Opener("cuda").here == "cuda"
