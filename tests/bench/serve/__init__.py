@@ -1,0 +1,1 @@
+"""How fast the server answers: beside its floors, Feast's own servers and other model servers."""
