@@ -56,9 +56,7 @@ class FillLog:
         """Hand rows over; returns at once."""
         with self._changed:
             self._rows.extend(rows)
-            while len(self._rows) > self._most_rows:
-                self._rows.popleft()
-                self._metrics.write_back_rows.add(1, "not_logged")
+            self._make_room()
             self._changed.notify_all()
 
     def close(self, within_s: float = _CLOSE_S) -> None:
@@ -90,10 +88,16 @@ class FillLog:
         """Put rows back and wait; False if there is no time left for another attempt."""
         with self._changed:
             self._rows.extendleft(reversed(rows))
+            self._make_room()
             if self._closing:
                 return False
             self._changed.wait_for(lambda: self._closing, self._retry_s)  # then a last attempt
             return True
+
+    def _make_room(self) -> None:
+        while len(self._rows) > self._most_rows:
+            self._rows.popleft()
+            self._metrics.write_back_rows.add(1, "not_logged")
 
     def _write(self, rows: list[AugmentedRow]) -> None:
         # Nobody is erased meanwhile: whose part files were gone through already must not get another row.

@@ -1,56 +1,78 @@
-"""The write-back: newest answer of a user wins, waiting is bounded, and a failing store loses no server."""
+"""The write-back: newest answer of a user wins, waiting is bounded, failures pass, the erased stay erased."""
 
-import logging
+import errno
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
 
+import service.fill_log
+from feature_repo.store import apply
+from feature_repo.tombstones import Tombstone, Tombstones
 from feature_repo.workspace import Workspace
-from service.write_back import AugmentedRow, WriteBack
+from models.bundle import Bundle
+from service.augmented_row import VIEW, AugmentedRow
+from service.fill_log import FillLog
+from service.fill_sink import FillSink
+from service.metrics import Metrics
+from service.write_back import WriteBack
+from tests.fills import answer_of, offer
+from tests.guarded import plain_reader
+from tests.marked import marked_bundle
+from tests.servers import running_redis
+from tests.shop import shop_workspace
+from tests.waiting import eventually
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FEATURES = ["observed_count", "user_embedding", "virtual_items", "rung", "model_version", "generated_at_ms"]
 
 
-def row(user: str, count: int = 0) -> AugmentedRow:
-    return AugmentedRow(
-        user_id=user,
-        generated_at=NOON + timedelta(seconds=count),
-        filled_affinity=[0.5, 0.25, 0.25],
-        user_embedding=[1.0, 0.0, 0.0, 0.0],
-        virtual_items=["green"],
-        virtual_weights=[1.0],
-        block_origins=["generated"] * 3,
-        block_confidences=[0.5] * 3,
-        rung="generator",
-        observed_count=count,
-        model_version="v1",
-    )
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return marked_bundle(tmp_path_factory.mktemp("bundles"), "v1", 7.0)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def writer(workspace: Workspace, store: FeatureStore, metrics: Metrics) -> Iterator[WriteBack]:
+    with closing(WriteBack(store, workspace, metrics)) as made:
+        yield made
 
 
 class Gate:
     """Lets the store's writes through when it is told to, and notes what they wrote."""
 
-    def __init__(self, store: FeatureStore) -> None:
-        self._write = store.provider.online_write_batch
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
         self.open, self.entered = threading.Event(), threading.Event()
-        self.batches: list[list[str]] = []
+        self.batches: list[int] = []
+        self.before: Callable[[], object] = list
+        self.after: Callable[[], object] = list
 
-    def __call__(self, config: Any, view: Any, batch: list[Any], progress: Any) -> None:
+    def __call__(self, config: Any, view: Any, features: Any, rows: Sequence[Any]) -> None:
         self.entered.set()
         assert self.open.wait(10)
-        self.batches.append([key.entity_values[0].string_val for key, *_ in batch])
-        self._write(config, view, batch, progress)
+        self.before()
+        self._write(config, view, features, rows)
+        self.batches.append(len(rows))
+        self.after()
 
 
 @pytest.fixture
 def gate(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(store)
-    monkeypatch.setattr(store.provider, "online_write_batch", gate)
+    online = store.provider.online_store
+    gate = Gate(online.write_newer)
+    monkeypatch.setattr(online, "write_newer", gate)
     yield gate
     gate.open.set()
 
@@ -61,66 +83,213 @@ def stored_count(store: FeatureStore, user: str) -> int | None:
     return count
 
 
+def counted(metrics: Metrics, *outcomes: str) -> list[float]:
+    return [metrics.write_back_rows.value(outcome) for outcome in outcomes]
+
+
 def test_while_one_write_runs_the_newest_answer_of_each_user_gathers(
-    workspace: Workspace, store: FeatureStore, gate: Gate
+    store: FeatureStore, writer: WriteBack, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    writer = WriteBack(store, workspace, threading.Lock())
-    writer.put([row("ann", 1)])
+    offer(writer, bundle, ann=1)
     assert gate.entered.wait(10)
-    writer.put([row("bob", 1), row("ann", 2)])
-    writer.put([row("ann", 3)])
+    offer(writer, bundle, bob=1, ann=2)
+    offer(writer, bundle, ann=3)
+    assert metrics.write_back_waiting.value() == 3
+    assert metrics.write_back_lag.value() > 0
     gate.open.set()
     assert writer.flush()
-    assert gate.batches == [["ann"], ["bob", "ann"]]
+    assert gate.batches == [1, 2]
     assert (stored_count(store, "ann"), stored_count(store, "bob")) == (3, 1)
-    writer.close()
-    assert writer.written == 3
+    assert counted(metrics, "written", "dropped") == [3, 0]
+    assert (metrics.write_back_waiting.value(), metrics.write_back_lag.value()) == (0, 0)
 
 
 def test_no_more_users_wait_than_allowed_and_the_loss_is_counted(
-    workspace: Workspace, store: FeatureStore, gate: Gate
+    workspace: Workspace, store: FeatureStore, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    writer = WriteBack(store, workspace, threading.Lock(), most_users=2)
-    writer.put([row("first")])
-    assert gate.entered.wait(10)
-    writer.put([row("a"), row("b"), row("c")])
+    with closing(WriteBack(store, workspace, metrics, most_users=2)) as writer:
+        offer(writer, bundle, first=1)
+        assert gate.entered.wait(10)
+        offer(writer, bundle, a=1, b=1, c=1)
+        gate.open.set()
+        assert writer.flush()
+    assert (gate.batches, counted(metrics, "dropped")) == ([1, 2], [1])
+    assert [stored_count(store, user) for user in ("first", "a", "b", "c")] == [1, None, 1, 1]
+
+
+def test_what_is_stored_already_is_not_written_again(
+    writer: WriteBack, bundle: Bundle, gate: Gate, metrics: Metrics
+) -> None:
     gate.open.set()
+    for _ in range(3):
+        offer(writer, bundle, same=1)
+        assert writer.flush()
+    assert (len(gate.batches), counted(metrics, "written", "skipped")) == (1, [1, 2])
+    offer(writer, bundle, same=2)  # they did something
+    writer.offer(["same"], answer_of(bundle, [2], ["global_prior"]), bundle, [2])  # another rung
     assert writer.flush()
-    writer.close()
-    assert (gate.batches, writer.dropped) == ([["first"], ["b", "c"]], 1)
+    writer.offer(["same"], answer_of(bundle, [2], ["observed"]), bundle, [2])  # nothing was filled in
+    writer.offer(["same"], answer_of(bundle, [2]), bundle, [None])  # it is not known from what
+    assert writer.flush()
+    assert (len(gate.batches), counted(metrics, "skipped")) == (3, [2])
 
 
-def test_a_store_that_fails_is_said_and_the_next_write_goes_through(
-    workspace: Workspace,
-    store: FeatureStore,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_a_store_that_fails_is_tried_again_with_what_is_newest_by_then(
+    store: FeatureStore, writer: WriteBack, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail() -> None:
         raise ConnectionError("refused")
 
-    writer = WriteBack(store, workspace, threading.Lock())
-    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(store.provider, "online_write_batch", fail)
-        writer.put([row("eve", 1)])
+    gate.before = fail
+    gate.open.set()
+    offer(writer, bundle, eve=1, dan=1)
+    assert eventually(lambda: metrics.write_back_failures.value("online") >= 2)
+    offer(writer, bundle, eve=2)
+    gate.before = list
+    assert writer.flush()
+    assert (stored_count(store, "eve"), stored_count(store, "dan")) == (2, 1)
+    assert counted(metrics, "written", "dropped") == [2, 0]
+
+
+def test_what_waits_in_vain_for_too_long_is_given_up(
+    workspace: Workspace, store: FeatureStore, bundle: Bundle, gate: Gate, metrics: Metrics
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("refused")
+
+    gate.before = fail
+    gate.open.set()
+    with closing(WriteBack(store, workspace, metrics, patience_s=0.15)) as writer:
+        offer(writer, bundle, old=1)
         assert writer.flush()
-    assert "could not write 1 augmented profiles" in caplog.text
-    writer.put([row("eve", 2)])
-    writer.close()
-    assert (writer.failed, writer.written, stored_count(store, "eve")) == (1, 1, 2)
+    assert counted(metrics, "dropped", "written") == [1, 0]
+
+
+def test_a_store_that_stays_down_does_not_keep_the_server_from_stopping(
+    workspace: Workspace, store: FeatureStore, bundle: Bundle, gate: Gate, metrics: Metrics
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("refused")
+
+    gate.before = fail
+    gate.open.set()
+    writer = WriteBack(store, workspace, metrics)
+    offer(writer, bundle, lost=1)
+    started = time.monotonic()
+    writer.close(within_s=0.3)
+    assert time.monotonic() - started < 5
+    assert counted(metrics, "dropped", "written") == [1, 0]
 
 
 def test_every_row_written_online_is_in_exactly_one_part_file(
-    workspace: Workspace, store: FeatureStore
+    workspace: Workspace, store: FeatureStore, bundle: Bundle, metrics: Metrics
 ) -> None:
-    folder = workspace.offline / WriteBack.VIEW
-    before = set(folder.glob("*.parquet"))
-    writer = WriteBack(store, workspace, threading.Lock(), part_rows=2)
-    for number in range(5):
-        writer.put([row(f"user-{number}", number)])
-        assert writer.flush()
-    writer.close()
-    parts = sorted(set(folder.glob("*.parquet")) - before)
+    before = set((workspace.offline / VIEW).glob("*.parquet"))
+    with closing(WriteBack(store, workspace, metrics, part_rows=2)) as writer:
+        for number in range(5):
+            offer(writer, bundle, **{f"user-{number}": number})
+            assert writer.flush()
+    parts = set((workspace.offline / VIEW).glob("*.parquet")) - before
     users = [user for part in parts for user in pq.read_table(part)["user_id"].to_pylist()]
     assert sorted(users) == [f"user-{number}" for number in range(5)]
-    assert len(parts) == 3
+
+
+def row(bundle: Bundle, user: str, count: int = 1) -> AugmentedRow:
+    return AugmentedRow.of(user, answer_of(bundle, [count]), 0)
+
+
+def test_a_full_disk_loses_the_oldest_and_then_none(
+    workspace: Workspace,
+    store: FeatureStore,
+    bundle: Bundle,
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, full = service.fill_log.write_part, True
+
+    def write_part(folder: Path, *args: Any) -> Path:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(folder, *args)
+
+    monkeypatch.setattr(service.fill_log, "write_part", write_part)
+    before = set((workspace.offline / VIEW).glob("*.parquet"))
+    view = store.get_feature_view(VIEW)
+    log = FillLog(workspace, view, metrics, part_rows=2, most_rows=3, retry_s=0.005)
+    log.put([row(bundle, "a"), row(bundle, "b")])
+    assert eventually(lambda: metrics.write_back_failures.value("offline") >= 2)
+    log.put([row(bundle, "c"), row(bundle, "d")])
+    assert eventually(lambda: counted(metrics, "not_logged") == [1])
+    full = False
+    log.close()
+    parts = set((workspace.offline / VIEW).glob("*.parquet")) - before
+    users = [user for part in parts for user in pq.read_table(part)["user_id"].to_pylist()]
+    assert sorted(users) == ["b", "c", "d"]
+
+
+def erase(workspace: Workspace, user: str, at: datetime) -> None:
+    Tombstones(workspace).add(Tombstone(user, int(at.timestamp() * 1e3), {1: 1}))
+
+
+def test_who_was_erased_since_gets_no_fill_from_before(
+    workspace: Workspace, store: FeatureStore, writer: WriteBack, bundle: Bundle, metrics: Metrics
+) -> None:
+    now = datetime.now(UTC)
+    erase(workspace, "gone", now)
+    for user, at in (("gone", now), ("here", now)):
+        writer.offer([user], answer_of(bundle, [1], at=at), bundle, [1])
+    assert writer.flush()
+    assert (stored_count(store, "gone"), stored_count(store, "here")) == (None, 1)
+    assert counted(metrics, "erased", "written") == [1, 1]
+    writer.offer(["gone"], answer_of(bundle, [1], at=now + timedelta(minutes=5)), bundle, [1])
+    assert writer.flush()
+    assert stored_count(store, "gone") == 1
+
+
+def test_a_fill_that_an_erasure_overtakes_is_removed_again(
+    workspace: Workspace,
+    store: FeatureStore,
+    writer: WriteBack,
+    bundle: Bundle,
+    gate: Gate,
+    metrics: Metrics,
+) -> None:
+    now = datetime.now(UTC)
+    gate.before = lambda: erase(workspace, "racing", now)
+    gate.open.set()
+    writer.offer(["racing"], answer_of(bundle, [1], at=now), bundle, [1])
+    assert writer.flush()
+    assert (gate.batches, stored_count(store, "racing")) == ([1], None)
+    assert counted(metrics, "erased") == [1]
+    writer.close()
+    parts = (workspace.offline / VIEW).glob("*.parquet")
+    assert not any("racing" in pq.read_table(part)["user_id"].to_pylist() for part in parts)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def test_both_ways_of_writing_store_the_same(kind: str, tmp_path: Path, bundle: Bundle) -> None:
+    def written(store: FeatureStore) -> list[dict[str, Any]]:
+        sink = FillSink(store)
+        sink.write([row(bundle, "ann", 2), row(bundle, "bob", 3)])
+        sink.write([row(bundle, "ann", 4)])
+        references = [f"user_augmented:{feature}" for feature in FEATURES]
+        users = [{"user_id": user} for user in ("ann", "bob", "nobody")]
+        answer: list[dict[str, Any]] = (
+            store.get_online_features(references, users).to_df().to_dict("records")
+        )
+        return answer
+
+    def both(address: str | None) -> None:
+        store = apply(shop_workspace(tmp_path), address)
+        by_hand = written(store)
+        for user in ("ann", "bob"):
+            FillSink(store).remove([user])
+        by_feast = written(plain_reader(store, tmp_path))
+        assert str(by_hand) == str(by_feast)
+        assert [each["observed_count"] for each in by_hand[:2]] == [4, 3]
+
+    if kind == "sqlite":
+        both(None)
+    else:
+        with running_redis() as address:
+            both(address)
