@@ -65,10 +65,9 @@ def decay_weights(
 def affinity_shares(mass: Sequence[float], width: int) -> Floats:
     """[C] shares of a decayed affinity; zeros where nothing was observed."""
     shares = np.zeros(width, np.float32)
-    if len(mass):
-        total = float(np.sum(mass))
-        if total > 0:
-            shares[:] = np.asarray(mass, np.float64) / total
+    total = sum(mass)
+    if total > 0:
+        shares[:] = np.asarray(mass, np.float64) / total
     return shares
 
 
@@ -188,17 +187,20 @@ class TensorSchema(msgspec.Struct, frozen=True, dict=True):
         attributes = np.zeros((rows, self.catalogue.attribute_width), np.float32)
         count = np.zeros((rows, 1), np.float32)
         for row, profile in enumerate(profiles):
-            affinity[row] = affinity_shares(profile.affinity, affinity.shape[1])
+            count[row, 0] = profile.event_count
+            for slot in self.catalogue.attribute_slots(profile.attributes):
+                attributes[row, slot] = 1.0
+            if len(profile.affinity):
+                affinity[row] = affinity_shares(profile.affinity, affinity.shape[1])
             known = [
                 (item_index[item] + 1, weight)
                 for item, weight in zip(profile.items, profile.weights, strict=True)
                 if item in item_index
             ][:length]
-            for position, (item, weight) in enumerate(known):
-                history_items[row, position] = item
-                history_weights[row, position] = weight
-            attributes[row, self.catalogue.attribute_slots(profile.attributes)] = 1.0
-            count[row, 0] = profile.event_count
+            if known:
+                items, weights = zip(*known, strict=True)
+                history_items[row, : len(known)] = items
+                history_weights[row, : len(known)] = weights
         return {
             "affinity": affinity,
             "history_items": history_items,

@@ -118,7 +118,7 @@ class Augmenter:
         if call.deadline is not None and started >= call.deadline:
             raise DeadlineTooShort("the deadline passed before anything could be inferred: allow more time")
         rows = len(tensors["count"])
-        parts, decisions = fill_rows(model, tensors, options.allowed, call, self._batcher)
+        parts, decisions = fill_rows(model, tensors, options.allowed, call, self._batcher, self._metrics)
         answer = Answer(
             *assemble(parts, rows),
             tensors["count"][:, 0].astype(np.int64),

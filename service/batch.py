@@ -220,8 +220,6 @@ class Batcher:
 
     def _observe(self, batch: list[Piece], rows: int, started: float, took_s: float) -> None:
         metrics, label = self._metrics, batch[0].label
-        metrics.batches.add(1, label)
-        metrics.rows.add(rows, label)
         metrics.batch_size.observe(rows, label)
         metrics.compute_seconds.observe(took_s, label)
         for piece in batch:

@@ -9,6 +9,8 @@ import numpy as np
 
 from models.schema import BLOCKS, Floats, Tensors
 
+_LEAST = np.finfo(np.float32).tiny
+
 
 class Calibrated(Protocol):
     """The learned, monotone weight of observed evidence, and how far a fill is to be trusted."""
@@ -41,13 +43,14 @@ class Scales:
             [calibration.confidence(rung, block, count) for block in BLOCKS]
             for count in range(self._most + 1)
         ]
-        self._weights = np.array(weights, np.float32)  # [N, 3]
-        self._confidences = np.array(confidences, np.float32)  # [N, 3]
+        self._table = np.array(
+            [w + c for w, c in zip(weights, confidences, strict=True)], np.float32
+        )  # [N, 3 + 3]
 
-    def weigh(self, count: Floats) -> tuple[Floats, Floats]:
-        """Weight of observed evidence and confidence in the fill, [B, 3] each, for counts [B, 1]."""
-        index = np.minimum(count[:, 0], self._most).astype(np.intp)
-        return self._weights[index], self._confidences[index]
+    def weigh(self, count: Floats) -> Floats:
+        """Weights of observed evidence, then confidences in the fill: [B, 3 + 3] for counts [B, 1]."""
+        index = np.minimum(count[:, 0], self._most, dtype=np.intp, casting="unsafe")
+        return self._table.take(index, axis=0)
 
 
 class ObservedItems:
@@ -58,17 +61,17 @@ class ObservedItems:
     """
 
     def __init__(self, item_vectors: Floats) -> None:
-        # Row 0 is where padding points: it adds nothing.
-        self._vectors = np.concatenate([np.zeros_like(item_vectors[:1]), item_vectors])
+        items, width = item_vectors.shape
+        # Row 0 is where padding points and adds nothing; the last column adds up the weights of the rest.
+        self._vectors = np.zeros((items + 1, width + 1), np.float32)
+        self._vectors[1:, :width] = item_vectors
+        self._vectors[1:, width] = 1
 
     def embed(self, tensors: Tensors) -> Floats:
         """[B, D] weighted mean of the item vectors of each history; zeros where there is none."""
-        items, weights = tensors["history_items"], tensors["history_weights"]  # [B, H]
-        weights = weights * (items > 0)
-        total = np.add.reduce(weights, axis=1, keepdims=True)
-        weights /= np.maximum(total, np.float32(1e-30))
-        mean = np.matmul(weights[:, None, :], self._vectors[items])  # [B, 1, H] · [B, H, D]
-        return np.asarray(mean[:, 0, :], np.float32)
+        vectors = self._vectors.take(tensors["history_items"], axis=0)  # [B, H, D + 1]
+        added = np.matmul(tensors["history_weights"][:, None, :], vectors)[:, 0, :]
+        return np.asarray(added[:, :-1] / np.maximum(added[:, -1:], _LEAST), np.float32)
 
 
 def blend(tensors: Tensors, observed_embedding: Floats, fill: Tensors, scales: Scales) -> Tensors:
@@ -85,19 +88,22 @@ def blend(tensors: Tensors, observed_embedding: Floats, fill: Tensors, scales: S
         fill: a rung's outputs for the same rows.
         scales: the weight of each block, for that rung.
     """
-    weights, confidence = scales.weigh(tensors["count"])
-    observed_affinity = tensors["affinity"]
-    weights[:, 0] *= observed_affinity.any(axis=1)
-    weights[:, 1] *= observed_embedding.any(axis=1)
+    scale, observed_affinity = scales.weigh(tensors["count"]), tensors["affinity"]
+    observed_weight = scale[:, :2]
+    observed_weight[:, 0] *= np.logical_or.reduce(observed_affinity, axis=1)
+    observed_weight[:, 1] *= np.logical_or.reduce(observed_embedding, axis=1)
     return {
-        "affinity": _mix(observed_affinity, fill["fill_affinity"], weights[:, 0:1]),
-        "embedding": _mix(observed_embedding, fill["fill_embedding"], weights[:, 1:2]),
+        "affinity": _mix(observed_affinity, fill["fill_affinity"], scale[:, 0:1]),
+        "embedding": _mix(observed_embedding, fill["fill_embedding"], scale[:, 1:2]),
         "virtual_items": fill["virtual_items"],
-        "virtual_weights": fill["virtual_weights"] * (np.float32(1) - weights[:, 2:3]),
-        "observed_weight": weights[:, :2],
-        "confidence": confidence,
+        "virtual_weights": fill["virtual_weights"] * (1 - scale[:, 2:3]),
+        "observed_weight": observed_weight,
+        "confidence": scale[:, 3:],
     }
 
 
 def _mix(observed: Floats, fill: Floats, weight: Floats) -> Floats:
-    return np.asarray(fill + weight * (observed - fill), np.float32)
+    mixed = observed - fill
+    mixed *= weight
+    mixed += fill
+    return mixed

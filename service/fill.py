@@ -20,40 +20,54 @@ from service.decide import Decision, Evidence
 from service.errors import Cancelled, DeadlineTooShort, Overloaded
 from service.infer import SOUND, BadFill
 from service.ladder import LADDER, OBSERVED, PRIORS
+from service.metrics import Metrics
 from service.pending import BatcherClosed, Dropped, Late, Pending, QueueFull, RunFailed, Stuck
 from service.prepare import ServingModel
 from service.stage import LARGEST
 
 logger = logging.getLogger(__name__)
 
-_LEAST_RESERVE_S = 0.001
+_LEAST_RESERVE_S = 0.002
+_RESERVE_SHARE = 0.1
 
 
 def fill_rows(
-    model: ServingModel, tensors: Tensors, allowed: frozenset[str], call: Call, batcher: Batcher
+    model: ServingModel,
+    tensors: Tensors,
+    allowed: frozenset[str],
+    call: Call,
+    batcher: Batcher,
+    metrics: Metrics,
 ) -> tuple[list[Part], list[Decision]]:
     """The blocks of every row, in parts, and which rung each came from.
 
     Args:
         tensors: B rows, as the model's schema has them.
         allowed: rungs the caller allows; empty means all.
+        metrics: where failures are counted.
 
     Raises:
         Overloaded: too many rows wait for a batch.
         DeadlineTooShort, Cancelled: nobody waits for the answer any more.
         BadFill: the last rung failed.
     """
-    return _Fill(model, tensors, allowed, call, batcher).run()
+    return _Fill(model, tensors, allowed, call, batcher, metrics).run()
 
 
 class _Fill:
     """One descent of the ladder."""
 
     def __init__(
-        self, model: ServingModel, tensors: Tensors, allowed: frozenset[str], call: Call, batcher: Batcher
+        self,
+        model: ServingModel,
+        tensors: Tensors,
+        allowed: frozenset[str],
+        call: Call,
+        batcher: Batcher,
+        metrics: Metrics,
     ) -> None:
         self._model, self._tensors, self._allowed = model, tensors, allowed
-        self._call, self._batcher = call, batcher
+        self._call, self._batcher, self._metrics = call, batcher, metrics
         self._users = _evidence(tensors, model.policy.cold_below)
         self._parts: list[Part] = []
         self._decisions = [Decision(OBSERVED)] * len(self._users)
@@ -143,7 +157,8 @@ class _Fill:
             return None
         pace = self._model.policy.pace
         prior_s = max(pace.p99_ms(rung) for rung in PRIORS) / 1e3
-        return remaining_s - min(remaining_s / 2, _LEAST_RESERVE_S + prior_s)
+        reserve_s = prior_s + max(_LEAST_RESERVE_S, remaining_s * _RESERVE_SHARE)
+        return remaining_s - min(remaining_s / 2, reserve_s)
 
     def _fill_here(self, rung: str, rows: list[int]) -> None:
         part, since = self._part(rows), time.monotonic()
@@ -176,6 +191,7 @@ class _Fill:
 
     def _give_up(self, rung: str, rows: Sequence[int], why: str) -> None:
         self._failed[rung] = why
+        self._metrics.rung_failures.add(len(rows), rung, why)
         self._waiting = [*self._waiting, *rows]
 
 

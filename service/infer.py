@@ -21,6 +21,7 @@ SOUND = "sound"
 _ALL_SOUND = np.ones(BUCKETS[-1], np.bool_)
 
 _MOST_SHARE = 1.001
+_MOST_SHARE_BITS = np.float32(_MOST_SHARE).view(np.uint32)
 _MOST_EMBEDDING = 1e3
 """No trained embedding comes near: what is beyond is a fault of the model."""
 
@@ -29,15 +30,84 @@ class BadFill(RuntimeError):
     """A rung answered with something that is not a fill; the message says what."""
 
 
+class Checks:
+    """What every output of a rung must be.
+
+    Args:
+        schema: says how many, how wide, of what type.
+    """
+
+    def __init__(self, schema: TensorSchema) -> None:
+        self._outputs = [(spec.name, np.dtype(spec.dtype), spec.width) for spec in schema.outputs]
+        self._item_count = schema.item_count
+
+    def run(self, session: InferenceSession, tensors: Tensors) -> Tensors:
+        """The outputs for `tensors`, of the right shapes and types.
+
+        Raises:
+            BadFill: the run failed, or an output is missing or misshapen.
+        """
+        try:
+            fill = session.run(tensors)
+        except Exception as error:
+            raise BadFill(f"the run failed: {error}") from error
+        rows = len(tensors["count"])
+        for name, dtype, width in self._outputs:
+            output = fill.get(name)
+            if output is None or output.shape != (rows, width):
+                found = "nothing" if output is None else str(output.shape)
+                raise BadFill(f"{name} is {found}, not {(rows, width)}")
+            if output.dtype != dtype:
+                raise BadFill(f"{name} is of {output.dtype}, not {dtype}")
+        return fill
+
+    def are_met(self, fill: Tensors) -> bool:
+        """Whether every value is finite and in range, in one pass an output.
+
+        Read as unsigned integers, floats are in order from 0 up, with the negative and NaN beyond infinity.
+        """
+        most, embedding = np.maximum.reduce, fill["fill_embedding"]
+        return (
+            bool(
+                most(fill["fill_affinity"].view(np.uint32), axis=None) <= _MOST_SHARE_BITS
+                and most(fill["virtual_weights"].view(np.uint32), axis=None) <= _MOST_SHARE_BITS
+                and most(fill["virtual_items"].view(np.uint64), axis=None) < self._item_count
+                and np.vdot(embedding, embedding) <= _MOST_EMBEDDING**2
+            )
+            or self.complaint(fill) is None
+        )
+
+    def complaint(self, fill: Tensors) -> str | None:
+        """What is wrong with the values; None if nothing is."""
+        for name, _, _ in self._outputs:
+            if not np.isfinite(fill[name]).all():
+                return f"{name} is not finite"
+        items, shares, weights = fill["virtual_items"], fill["fill_affinity"], fill["virtual_weights"]
+        if items.min() < 0 or items.max() >= self._item_count:
+            return f"virtual_items holds an index outside 0..{self._item_count - 1}"
+        if np.abs(fill["fill_embedding"]).max() > _MOST_EMBEDDING:
+            return f"fill_embedding holds a value beyond {_MOST_EMBEDDING:g}"
+        if min(shares.min(), weights.min()) < 0 or max(shares.max(), weights.max()) > _MOST_SHARE:
+            return "a share or weight is negative or more than 1"
+        return None
+
+    def met_by_row(self, fill: Tensors) -> npt.NDArray[np.bool_]:
+        """[B] which rows alone would meet them."""
+        rows = range(len(fill["virtual_items"]))
+        parts = ({name: values[row : row + 1] for name, values in fill.items()} for row in rows)
+        return np.array([self.complaint(part) is None for part in parts])
+
+
 def run_rung(session: InferenceSession, tensors: Tensors, schema: TensorSchema) -> Tensors:
     """The fill of `tensors`, shapes and values verified.
 
     Raises:
         BadFill: the run failed, or an output is missing, misshapen, not finite or out of range.
     """
-    fill = _run(session, tensors, schema)
-    if not _is_sound(fill, schema):
-        raise BadFill(_complaint(fill, schema))
+    checks = Checks(schema)
+    fill = checks.run(session, tensors)
+    if not checks.are_met(fill):
+        raise BadFill(checks.complaint(fill))
     return fill
 
 
@@ -62,7 +132,7 @@ class Filler:
         scales: Scales,
         circuits: Circuits,
     ) -> None:
-        self.rung, self._session, self._schema = rung, session, schema
+        self.rung, self._session, self._checks = rung, session, Checks(schema)
         self._observed, self._scales, self._circuits = observed, scales, circuits
 
     def run(self, tensors: Tensors) -> Tensors:
@@ -72,77 +142,23 @@ class Filler:
             BadFill: the run failed, or no row of it can be used.
         """
         try:
-            fill = _run(self._session, tensors, self._schema)
-            sound = _ALL_SOUND[: len(tensors["count"])]
-            if not _is_sound(fill, self._schema):
-                sound = _sound_rows(fill, self._schema)
-                complaint = _complaint(fill, self._schema)
+            fill = self._checks.run(self._session, tensors)
+            if self._checks.are_met(fill):
+                sound = _ALL_SOUND[: len(tensors["count"])]
+                self._circuits.succeed(self.rung)
+            else:
+                sound, complaint = self._checks.met_by_row(fill), self._checks.complaint(fill)
                 if not sound.any():
                     raise BadFill(complaint)
                 logger.error("rung %s: %s", self.rung, complaint)
                 self._fail()
-            else:
-                self._circuits.succeed(self.rung)
         except BadFill:
             self._fail()
             raise
-        return blend(tensors, self._observed.embed(tensors), fill, self._scales) | {SOUND: sound}
+        blocks = blend(tensors, self._observed.embed(tensors), fill, self._scales)
+        blocks[SOUND] = sound
+        return blocks
 
     def _fail(self) -> None:
         if self._circuits.fail(self.rung):
             logger.error("rung %s fails again and again: it is left alone for a while", self.rung)
-
-
-def _run(session: InferenceSession, tensors: Tensors, schema: TensorSchema) -> Tensors:
-    """The outputs, of the right shapes and types."""
-    try:
-        fill = session.run(tensors)
-    except Exception as error:
-        raise BadFill(f"the run failed: {error}") from error
-    rows = len(tensors["count"])
-    for name, dtype, width in schema.outputs:
-        output = fill.get(name)
-        if output is None or output.shape != (rows, width):
-            found = "nothing" if output is None else str(output.shape)
-            raise BadFill(f"{name} is {found}, not {(rows, width)}")
-        if output.dtype != dtype:
-            raise BadFill(f"{name} is of {output.dtype}, not {dtype}")
-    return fill
-
-
-def _is_sound(fill: Tensors, schema: TensorSchema) -> bool:
-    """Whether every value is finite and in range, in few passes: NaN fails them, being never in order."""
-    shares, weights = fill["fill_affinity"], fill["virtual_weights"]
-    embedding, items = fill["fill_embedding"], fill["virtual_items"]
-    least, most = np.minimum.reduce, np.maximum.reduce
-    return bool(
-        least(shares, axis=None) >= 0
-        and most(shares, axis=None) <= _MOST_SHARE
-        and least(weights, axis=None) >= 0
-        and most(weights, axis=None) <= _MOST_SHARE
-        and least(items, axis=None) >= 0
-        and most(items, axis=None) < schema.item_count
-        and least(embedding, axis=None) >= -_MOST_EMBEDDING
-        and most(embedding, axis=None) <= _MOST_EMBEDDING
-    )
-
-
-def _sound_rows(fill: Tensors, schema: TensorSchema) -> npt.NDArray[np.bool_]:
-    """[B] which rows alone would be sound."""
-    rows = range(len(fill["virtual_items"]))
-    return np.array(
-        [_is_sound({name: out[row : row + 1] for name, out in fill.items()}, schema) for row in rows]
-    )
-
-
-def _complaint(fill: Tensors, schema: TensorSchema) -> str:
-    """What is wrong with an unsound fill."""
-    for spec in schema.outputs:
-        if not np.isfinite(fill[spec.name]).all():
-            return f"{spec.name} is not finite"
-    items = fill["virtual_items"]
-    if items.min() < 0 or items.max() >= schema.item_count:
-        return f"virtual_items holds an index outside 0..{schema.item_count - 1}"
-    if np.abs(fill["fill_embedding"]).max() > _MOST_EMBEDDING:
-        return f"fill_embedding holds a value beyond {_MOST_EMBEDDING:g}"
-    return "a share or weight is negative or more than 1"

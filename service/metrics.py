@@ -132,9 +132,10 @@ class Metrics(Collector):
             "kindling_degraded_rows", "Rows answered by less than the model would, for a reason.", "reason"
         )
         # Batches.
-        self.batches = Counter("kindling_inference_exec", "Batches inferred.", "rung")
-        self.rows = Counter("kindling_inference_rows", "Rows inferred, padding left out.", "rung")
-        self.batch_size = Histogram("kindling_batch_size_rows", "Rows in a batch.", _ROWS, "rung")
+        # Its count are the batches inferred, its sum the rows.
+        self.batch_size = Histogram(
+            "kindling_batch_size_rows", "Rows in a batch, padding left out.", _ROWS, "rung"
+        )
         self.queue_seconds = Histogram(
             "kindling_queue_duration_seconds",
             "From submission to the start of a batch.",
@@ -156,8 +157,9 @@ class Metrics(Collector):
         )
         self.stuck = Gauge("kindling_inference_stuck", "1 while the inference thread does not come back.")
         # Ladder.
-        self.rung_failures = Counter("kindling_rung_failure", "Batches of a rung that failed.", "rung")
-        self.circuits = Counter("kindling_circuit_opened", "Times that a rung's circuit opened.", "rung")
+        self.rung_failures = Counter(
+            "kindling_rung_failure_rows", "Rows that a rung had to hand to the next.", "rung", "reason"
+        )
         # Models in motion.
         self.model_rows = Counter(
             "kindling_model_rows",

@@ -215,6 +215,5 @@ def test_batches_rows_and_times_are_counted(batcher: Batcher, metrics: Metrics) 
     for rows in ([1], [2, 3, 4]):
         batcher.submit(Echo(), ids(*rows), bulk(), "generator").result(30)
     assert eventually(lambda: metrics.queue_seconds.count("bulk") == 2)
-    assert metrics.batches.value("generator") == 2
-    assert metrics.rows.value("generator") == 4
+    assert metrics.batch_size.count("generator") == 2
     assert metrics.compute_seconds.count("generator") == 2
