@@ -13,7 +13,7 @@ from kindling.client import Client, DeadlineExceeded, InvalidRequest, KindlingEr
 from kindling.v1 import augment_pb2 as pb
 from kindling.v1 import augment_pb2_grpc
 from service.errors import InvalidField, ModelUnavailable
-from service.servicer import refuse
+from service.rpc import refuse
 
 
 class Servicer(augment_pb2_grpc.AugmentServiceServicer):
