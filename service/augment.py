@@ -165,13 +165,16 @@ class Augmenter:
         return kept
 
     def _keep(self, user_ids: Sequence[str], reading: Reading, answer: Answer, options: Options) -> None:
-        """Hand a fresh answer over to the store and the cache, if it is as good as the model can do."""
-        if reading.degraded or answer.degraded:
+        """Hand a fresh answer over to the cache and the store, if it is as good as the model can do.
+
+        A dry run leaves nothing in either: what is in the cache is in the store, or on its way there.
+        """
+        if reading.degraded or answer.degraded or options.dry_run:
             return
         if self._cache is not None and len(user_ids) == 1:
             key = Key(user_ids[0], answer.model_version, options.allowed)
             self._cache.put(key, reading.versions[0], answer)
-        if self._write_back is not None and not options.dry_run:
+        if self._write_back is not None:
             self._write_back.offer(user_ids, answer, answer.bundle, reading.versions)
 
     def _count(self, answer: Answer) -> None:

@@ -156,8 +156,10 @@ def test_more_rows_than_a_batch_holds_are_answered_in_order(world: World) -> Non
 def test_an_answer_is_handed_over_unless_it_is_a_dry_run(world: World) -> None:
     world.ask("u3", dry_run=True)
     assert not world.offered
-    answer = world.ask("u4")
-    assert world.offered == [(["u4"], answer)]
+    answer = world.ask("u3")
+    assert not answer.cached
+    assert world.offered == [(["u3"], answer)]
+    assert world.ask("u3", dry_run=True).cached
 
 
 def test_an_answer_is_kept_while_the_evidence_is_unchanged(world: World) -> None:
