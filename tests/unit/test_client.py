@@ -48,6 +48,9 @@ class Servicer(augment_pb2_grpc.AugmentServiceServicer):
     ) -> pb.DescribeModelResponse:
         return pb.DescribeModelResponse(categories=["tea", "mugs"])
 
+    AugmentStream = augment_pb2_grpc.AugmentServiceServicer.AugmentStream
+    GetEnrichedFeatures = augment_pb2_grpc.AugmentServiceServicer.GetEnrichedFeatures
+
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
