@@ -4,6 +4,7 @@ Small messages go over a Unix socket that keeps their bounds; tensors lie in mem
 the request's in its first half and the answer's in its second.
 """
 
+import math
 import mmap
 
 import msgspec
@@ -97,8 +98,6 @@ def lent(memory: mmap.mmap, arrays: tuple[Array, ...]) -> Tensors:
         ValueError: one is not within it.
     """
     return {
-        each.name: np.frombuffer(memory, each.dtype, int(np.prod(each.shape)), each.offset).reshape(
-            each.shape
-        )
+        each.name: np.frombuffer(memory, each.dtype, math.prod(each.shape), each.offset).reshape(each.shape)
         for each in arrays
     }
