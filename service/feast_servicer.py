@@ -208,7 +208,7 @@ class FeastServicer:
 
 
 def _columns(given: Mapping[str, RepeatedValue]) -> dict[str, list[Any]]:
-    """Join keys and context as Feast takes them in Python: sent as messages, it knows no type for context."""
+    """Join keys and context as Python values: of context that comes in messages Feast knows no type."""
     if not given:
         raise InvalidField("entities", "is empty: send a list of values by join key")
     lengths = {name: len(column.val) for name, column in given.items()}
