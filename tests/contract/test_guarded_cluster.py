@@ -13,7 +13,7 @@ from redis.crc import key_slot
 
 from feature_repo.keys import user_key
 from feature_repo.store import apply, configuration
-from tests.guarded import Guarded, guard, plain_reader, values, write_of
+from tests.guarded import FEATURES, Guarded, guard, plain_reader, values, write_of
 from tests.servers import SLOTS, running_redis_cluster
 from tests.shop import shop_workspace
 
@@ -41,6 +41,11 @@ def guarded(masters: list[Any], tmp_path: Path) -> Guarded:
     return Guarded(FeatureStore(fs_yaml_file=workspace.feature_store_yaml))
 
 
+def rows_of(guarded: Guarded) -> Any:
+    """The reader that answers requests."""
+    return guarded.online.rows(guarded.config, [(guarded.view, FEATURES)])
+
+
 def test_rows_are_judged_one_by_one_wherever_they_lie(
     guarded: Guarded, masters: list[Any], tmp_path: Path
 ) -> None:
@@ -50,6 +55,7 @@ def test_rows_are_judged_one_by_one_wherever_they_lie(
     assert set(guarded.write(*(write_of(user, 2, {1: 2}) for user in users))) == stale
     expected = [values(1, {1: 1}) if place in stale else values(2, {1: 2}) for place in range(len(users))]
     assert guarded.read(*users) == expected
+    assert rows_of(guarded).read([user_key(user) for user in users], 10.0) == expected
     assert all(master.dbsize() > 0 for master in masters)
     (tmp_path / "plain").mkdir()
     reader = plain_reader(guarded.store, tmp_path / "plain")
@@ -106,12 +112,15 @@ def test_rows_follow_their_slot_while_it_moves_and_after(guarded: Guarded, maste
     assert guarded.write(*second) == [2]
     assert guarded.write(write_of(new, 2, {1: 2})) == []
     assert guarded.read(*users) == [values(2, {1: 2})] * 3
+    reader = rows_of(guarded)
+    assert reader.read([user_key(user) for user in users], 10.0) == [values(2, {1: 2})] * 3
 
     masters[giver].execute_command("MIGRATE", "127.0.0.1", port, keys[0], 0, 5_000)
     for master in (masters[taker], masters[giver]):
         master.execute_command("CLUSTER SETSLOT", slot, "NODE", names[taker])
     third = [write_of(user, 3, {1: 3}, guard({1: 2})) for user in users]
     assert (guarded.write(*third), guarded.write(*third)) == ([], [0, 1, 2])
+    assert reader.read([user_key(user) for user in users], 10.0) == [values(3, {1: 3})] * 3
     assert guarded.read(*users) == [values(3, {1: 3})] * 3
     assert all(masters[taker].exists(key) for key in keys)
 
