@@ -22,8 +22,8 @@ from models.remote import RemoteError, RemoteSession
 from models.schema import Tensors
 from models.session import DeviceUnavailable, InferenceSession, OnnxSession, RuntimeProviderError
 from service.swap import ActiveModel
-from tests.contract.test_swap import until
 from tests.marked import SCHEMA, asked, marked_bundle
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_rows_of_several_workers_make_one_batch_and_each_gets_its_own(path: Path
         first = pool.submit(sessions[0].run, asked([100]))
         assert gate.entered.wait(20)
         others = [pool.submit(sessions[each].run, asked([each, each])) for each in range(1, 8)]
-        assert until(lambda: all(waiting(device, 8)))
+        assert eventually(lambda: all(waiting(device, 8)))
         gate.free.set()
         assert first.result(20)["echo"].tolist() == [[200]]
         for each, answer in enumerate(others, 1):
@@ -120,7 +120,7 @@ def test_a_bad_request_fails_alone_and_its_worker_goes_on(path: Path) -> None:
         first = pool.submit(sessions[0].run, asked([1]))
         assert gate.entered.wait(20)
         good, bad = pool.submit(sessions[1].run, asked([2])), pool.submit(sessions[2].run, asked([-1]))
-        assert until(lambda: all(waiting(device, 3)))
+        assert eventually(lambda: all(waiting(device, 3)))
         gate.free.set()
         assert first.result(20)["echo"].tolist() == [[2]]
         assert good.result(20)["echo"].tolist() == [[4]]
@@ -143,7 +143,7 @@ def test_a_device_that_is_stuck_is_given_up_in_time_and_used_again_when_it_is_ba
             except DeviceUnavailable:
                 return False
 
-        assert until(answers)  # and never the answer that came too late
+        assert eventually(answers)  # and never the answer that came too late
 
 
 def counts(answer: Tensors) -> list[float]:
@@ -171,7 +171,7 @@ def test_a_model_without_workers_is_forgotten(path: Path, bundle: Bundle) -> Non
         assert len(device.models) == 2
         del session
         gc.collect()
-        assert until(lambda: device.models == [str(bundle.rungs["segment_prior"])])
+        assert eventually(lambda: device.models == [str(bundle.rungs["segment_prior"])])
         assert counts_of(other.run(asked([9]))) == [9]
 
 
@@ -225,7 +225,7 @@ def test_workers_outlive_the_process_that_owns_the_device(path: Path, tmp_path: 
     processes = [spawn.Process(target=serve_device, args=(path, Opener())) for _ in range(2)]
     processes[0].start()
     try:
-        assert until(path.exists)
+        assert eventually(path.exists)
         model = ActiveModel(registry, SCHEMA, Opener(device=path)).current
         generator, prior = model.sessions["generator"], model.sessions["global_prior"]
         assert counts_of(generator.run(asked([1]))) == [1]
@@ -244,7 +244,7 @@ def test_workers_outlive_the_process_that_owns_the_device(path: Path, tmp_path: 
             except DeviceUnavailable:
                 return False
 
-        assert until(answers)
+        assert eventually(answers)
         processes[1].terminate()
         processes[1].join(20)
         assert processes[1].exitcode == 0

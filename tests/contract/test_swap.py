@@ -28,6 +28,7 @@ from tests.marked import (
     sign,
     too_wide,
 )
+from tests.waiting import eventually
 
 MARKS = {"v1": 1.0, "v2": 2.0, "v3": 3.0}
 USERS = [f"u{user}" for user in range(400)]
@@ -247,20 +248,10 @@ def test_every_worker_follows_the_folder(registry: Registry) -> None:
     try:
         registry.activate("v2")
         for worker in workers:
-            assert until(lambda worker=worker: worker.current.bundle.version == "v2")  # type: ignore[misc]
+            assert eventually(lambda worker=worker: worker.current.bundle.version == "v2")  # type: ignore[misc]
     finally:
         for worker in workers:
             worker.close()
-
-
-def until(reached: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait for a condition; False if it never came."""
-    again = threading.Event()
-    for _ in range(int(seconds / 0.005)):
-        if reached():
-            return True
-        again.wait(0.005)
-    return False
 
 
 def test_a_replaced_model_is_released_once_its_last_request_ends(
@@ -339,7 +330,7 @@ def test_a_shadow_answers_once_more_and_serves_nobody(
     model.refresh()
     assert served_by(model) == {"v1": USERS}
     model.observe(model.current, asked([1]), answer(), 0.01)
-    assert until(lambda: metrics.shadow_rows.value("v2", "same") == 1)
+    assert eventually(lambda: metrics.shadow_rows.value("v2", "same") == 1)
     assert seen == [("v2", "shadow", 1)]
     registry.end_shadow()
     model.refresh()
