@@ -27,6 +27,17 @@ PAIRS = tuple(bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80)) for bits in range(1 
 _LAST_PAIRS = tuple(bytes((bits & 0x7F | 0x80, bits >> 7)) for bits in range(1 << 14))
 
 
+def pack_number(number: int) -> bytes:
+    """A number in [0, 2^64) as a varint, of as few bytes as hold it."""
+    groups = b""
+    while number > 0x3FFF:
+        groups += PAIRS[number & 0x3FFF]
+        number >>= 14
+    if number > 0x7F:
+        return groups + bytes((number & 0x7F | 0x80, number >> 7))
+    return groups + bytes((number,))
+
+
 def pack_time(time_ms: int) -> bytes:
     """A time in [0, 2^42) milliseconds, as a varint of six bytes."""
     return PAIRS[time_ms & 0x3FFF] + PAIRS[time_ms >> 14 & 0x3FFF] + _LAST_PAIRS[time_ms >> 28]

@@ -60,26 +60,28 @@ def written_at_ns(row: Activity | Attributes) -> int:
 
 def guard(row: Activity | Attributes | None) -> tuple[bytes, bytes]:
     """The stored values of a row's position, as `stores.port.Write.expected` wants them."""
-    return NO_ROW if row is None else (wire.int64s(row.sources), wire.int64s(row.offsets))
+    return NO_ROW if row is None else (wire.tally(row.sources), wire.int64s(row.offsets))
 
 
 def activity_values(activity: Activity) -> list[bytes]:
     """The row of `user_activity`, serialized, in the order of `feature_names`."""
+    times = activity.packed_times
     return [
         wire.int64(activity.event_count),
-        wire.int64s(activity.type_counts),
+        wire.tally(activity.type_counts),
         wire.int64(activity.value_count),
         wire.double(activity.value_sum),
         wire.time(activity.first_event_ms),
-        wire.time(activity.last_event_ms),
+        wire.newest(times) if times else wire.time(activity.last_event_ms),
         wire.doubles(activity.packed_affinity),
         wire.strings(activity.packed_items),
         wire.doubles(activity.packed_weights),
-        wire.times(activity.packed_times),
+        wire.times(times),
         wire.int64s(activity.older_starts_ms),
         wire.int64s(activity.older_counts),
         wire.octets(activity.seen),
-        *guard(activity),
+        wire.tally(activity.sources),
+        wire.int64s(activity.offsets),
     ]
 
 

@@ -4,13 +4,22 @@ That client's pipelines build objects a command and send a whole batch again whe
 breaks: slow, and a guarded write that did arrive would refuse its second copy.
 """
 
+import builtins
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import hiredis
 from redis import ConnectionPool
-from redis.exceptions import AskError, ClusterDownError, NoScriptError, ResponseError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
 
 from streaming.stores.script import Script
 from streaming.stores.servers import by_server
@@ -22,6 +31,7 @@ _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignm
 # Commands a packet: the server works on one while the next is packed. Replies wait in the server's
 # own memory, so that it never stops reading because we have not read yet.
 _PACKET = 256
+_CHUNK = 1 << 16
 _REDIRECTS = (AskError, TryAgainError, ClusterDownError)  # a MovedError is an AskError
 
 
@@ -100,13 +110,28 @@ def _exchange(
             connections.append((connection, unread, len(indices)))
         replies = []
         for connection, unread, expected in connections:
-            replies.append([_reply(connection) for _ in range(expected)])
+            replies.append(_replies(connection, expected))
             unread.pop_all()
         return replies
 
 
-def _reply(connection: Any) -> Any:
+def _replies(connection: Any, expected: int) -> list[Any]:
+    """The next replies; the client's own reading of one takes longer than writing the row it is about."""
+    socket, reader = connection._sock, hiredis.Reader(replyError=connection._parser.parse_error)
+    replies: list[Any] = []
     try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
+        while len(replies) < expected:
+            if (reply := reader.gets()) is not False:
+                replies.append(reply)
+            elif arrived := socket.recv(_CHUNK):
+                reader.feed(arrived)
+            else:
+                raise ConnectionError("the server closed the connection")
+    except builtins.TimeoutError as error:
+        raise TimeoutError("no reply in time") from error
+    except OSError as error:
+        raise ConnectionError(f"reading replies: {error}") from error
+    for reply in replies:
+        if isinstance(reply, ConnectionError):
+            raise reply
+    return replies

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisClusterException, RedisError, TimeoutError
 from redis.retry import Retry
 
+from streaming.packed import pack_number
 from streaming.stores.pipeline import Command, send
 from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.redis_rows import RedisRows
@@ -251,5 +252,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
 
 
 def _stamp(at_ns: int) -> bytes:
+    """Feast's `Timestamp`, by hand: both fields are numbers, which are left out where they are zero."""
     seconds, nanos = divmod(at_ns, 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos).SerializeToString()
+    stamp = b"\x08" + pack_number(seconds) if seconds else b""
+    return stamp + b"\x10" + pack_number(nanos) if nanos else stamp
