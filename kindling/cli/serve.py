@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.listening import Operation
     from service.metrics import Metrics
 
-START_S = 60.0
+START_S = 300.0
 MOVING_ON_S = 20.0
 """Age of connections where another server may take over the port, unless the settings say otherwise."""
 
