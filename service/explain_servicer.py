@@ -1,26 +1,35 @@
 """Why a profile was filled as it was, in fields and in words."""
 
 from collections.abc import Collection
-from typing import cast
+from typing import Protocol, cast
 
 from feature_repo.catalogue import Items
 from kindling.v1 import augment_pb2 as profile_pb
 from kindling.v1 import explain_pb2 as pb
 from models.schema import BLOCKS, SparseProfile
 from service.answer import ORIGINS, RUNGS, milliseconds
+from service.augment import Reads
 from service.call import Call
 from service.explain import Evidence, Explainer, Explanation, Movement
 from service.ladder import OBSERVED
 from service.metrics import Metrics
-from service.read import Profiles
+from service.prepare import ServingModel
 from service.request import BLOCK_NAMES, allowed_rungs, check_user_id, inline_profile, wanted_blocks
 from service.rpc import Service, unary
-from service.swap import ActiveModel
 
 NAME = pb.DESCRIPTOR.services_by_name["ExplainService"].full_name
 DEFAULT_TOP = 5
 
 _BLOCKS = {name: block for block, name in BLOCK_NAMES.items()}
+
+
+class Serving(Protocol):
+    """The model that serves now."""
+
+    @property
+    def current(self) -> ServingModel:
+        """It."""
+        ...
 
 
 class ExplainServicer:
@@ -34,7 +43,7 @@ class ExplainServicer:
     """
 
     def __init__(
-        self, explainer: Explainer, models: ActiveModel, profiles: Profiles, items: Items, metrics: Metrics
+        self, explainer: Explainer, models: Serving, profiles: Reads, items: Items, metrics: Metrics
     ) -> None:
         self._explainer, self._models, self._profiles = explainer, models, profiles
         self._items, self._metrics = items, metrics

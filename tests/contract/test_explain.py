@@ -33,7 +33,7 @@ class OneModel:
 
     def __init__(self) -> None:
         bundle = checkerboard.bundle()
-        self.current: ServingModel = prepare(bundle, bundle.schema, Opener(), Recorded())
+        self.current = prepare(bundle, bundle.schema, Opener(), Recorded())
         self.batches: list[int] = []
 
     def choose(self, key: str) -> ServingModel:
