@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from struct import pack
 from typing import Any
 
@@ -142,4 +143,10 @@ def _floats(numbers: Sequence[float]) -> bytes:
 
 
 def _strings(texts: Sequence[str]) -> bytes:
-    return delimited(_STRING_LIST, b"".join([delimited(_ELEMENT, text.encode()) for text in texts]))
+    return delimited(_STRING_LIST, b"".join(map(_element, texts)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _element(text: str) -> bytes:
+    """One of a list: the same items and origins recur."""
+    return delimited(_ELEMENT, text.encode())
