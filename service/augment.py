@@ -100,7 +100,8 @@ class Augmenter:
     def inline(self, profiles: Sequence[SparseProfile], options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent."""
         model = self._models.choose(call.request_id)
-        return self.packed(model.bundle.schema.encode(profiles, model.bundle.item_index), options, call)
+        tensors = model.bundle.schema.encode(profiles, model.bundle.item_index)
+        return self.fill(model, tensors, options, call)
 
     def packed(self, tensors: Tensors, options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent as the tensors models read."""

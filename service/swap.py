@@ -1,6 +1,7 @@
 """The models that serve now, and how the next takes over: prepared in full before it is seen."""
 
 import logging
+import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -79,9 +80,13 @@ class ActiveModel:
         return self._lineup.active
 
     def choose(self, key: str) -> ServingModel:
-        """The model that serves the user `key`; of a batch, its first user's serves all."""
+        """The model that serves the user `key`: a batch goes with its first user, no key with chance."""
         lineup = self._lineup
-        if lineup.canary is not None and lineup.split is not None and lineup.split.takes(key):
+        if (
+            lineup.canary is not None
+            and lineup.split is not None
+            and lineup.split.takes(key or str(random.random()))
+        ):
             return lineup.canary
         return lineup.active
 

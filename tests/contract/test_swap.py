@@ -93,6 +93,7 @@ def test_a_canary_serves_its_share_of_users_and_keeps_them_as_it_grows(
     assert set(few["v2"]) < set(many["v2"])
     assert 0.4 < len(many["v2"]) / len(USERS) < 0.6
     assert ActiveModel(registry, SCHEMA).choose(few["v2"][0]).bundle.version == "v2"
+    assert {model.choose("").bundle.version for _ in range(200)} == {"v1", "v2"}
 
 
 def test_a_promoted_canary_serves_everyone_by_the_sessions_it_has(
