@@ -11,17 +11,16 @@ from typing import Any, Literal
 from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
-from google.protobuf.timestamp_pb2 import Timestamp
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisClusterException, RedisError, TimeoutError
 from redis.retry import Retry
 
-from streaming.packed import pack_number
 from streaming.stores.pipeline import Command, send
 from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.redis_rows import RedisRows
 from streaming.stores.script import MOVE, Script, row_script
 from streaming.stores.servers import durable_after_s, is_cluster, masters, position_keys
+from streaming.stores.stamp import stamp, stamped_ns
 
 # Replies to a chunk of reads wait in the server's memory until they are taken.
 _READ_CHUNK = 1_000
@@ -60,7 +59,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
 
         def command_of(index: int) -> Command:
             _, expected, values, at_ns = writes[index]
-            return (b"EVALSHA", digest, b"1", keys[index], *expected, _stamp(at_ns), *values)
+            return (b"EVALSHA", digest, b"1", keys[index], *expected, stamp(at_ns), *values)
 
         replies = self._send(config, keys, command_of, script)
         return [index for index, reply in enumerate(replies) if reply == 0]
@@ -69,7 +68,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], writes: Sequence[Write]
     ) -> None:
         """Write each row whatever is stored: the other side of a comparison with `write_guarded`."""
-        stamp, *fields = self._fields(config, view, features)
+        at, *fields = self._fields(config, view, features)
         project = config.project.encode()
         keys = [write.key + project for write in writes]
 
@@ -78,8 +77,8 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             return (
                 b"HSET",
                 keys[index],
-                stamp,
-                _stamp(at_ns),
+                at,
+                stamp(at_ns),
                 *chain.from_iterable(zip(fields, values, strict=True)),
             )
 
@@ -102,13 +101,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
     ) -> None:
         """See `GuardedStore.write_newer`."""
-        stamp, *_ = self._fields(config, view, features)
+        at, *_ = self._fields(config, view, features)
         keys = [key + config.project.encode() for key, _, _ in rows]
-        stored = self._send(config, keys, lambda index: (b"HGET", keys[index], stamp))
+        stored = self._send(config, keys, lambda index: (b"HGET", keys[index], at))
         newer = [
             Write(key, NO_ROW, values, at_ns)
             for (key, values, at_ns), raw in zip(rows, stored, strict=True)
-            if raw is None or Timestamp.FromString(raw).ToNanoseconds() < at_ns
+            if raw is None or stamped_ns(raw) < at_ns
         ]
         self.write_unguarded(config, view, features, newer)
         if ttl_s := config.online_store.key_ttl_seconds:
@@ -118,7 +117,10 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """See `GuardedStore.rows`."""
         fields = [field for view, features in columns for field in self._fields(config, view, features)[1:]]
         return RedisRows(
-            partial(self._get_client, config.online_store), config.project, fields, self._forget
+            partial(self._get_client, config.online_store),
+            config.project,
+            fields,
+            partial(setattr, self, "_client", None),
         )
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
@@ -239,20 +241,9 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
             return send(client, keys, command_of, script)
         except (ConnectionError, TimeoutError):
             if is_cluster(client):
-                self._forget()
+                self._client = None  # the next call asks anew who holds what
             raise
-
-    def _forget(self) -> None:
-        """Have the next call ask anew who holds what."""
-        self._client = None
 
     def _forget_positions(self, config: RepoConfig) -> None:
         keys = position_keys(self._get_client(config.online_store), config.project)
         self._send(config, keys, lambda index: (b"DEL", keys[index]))
-
-
-def _stamp(at_ns: int) -> bytes:
-    """Feast's `Timestamp`, by hand: both fields are numbers, which are left out where they are zero."""
-    seconds, nanos = divmod(at_ns, 1_000_000_000)
-    stamp = b"\x08" + pack_number(seconds) if seconds else b""
-    return stamp + b"\x10" + pack_number(nanos) if nanos else stamp

@@ -16,20 +16,10 @@ from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStor
 
 from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.sqlite_rows import SqliteRows
-from streaming.stores.statements import Statements
+from streaming.stores.statements import POSITIONS, TABLE, Statements
 
 _BUSY_TIMEOUT_S = 30.0
 _CACHE_KB = 64 * 1024
-_POSITIONS = """
-CREATE TABLE IF NOT EXISTS kindling_positions
-(project TEXT, source INTEGER, following INTEGER, PRIMARY KEY (project, source)) WITHOUT ROWID
-"""
-# One tree, in which a row's features lie side by side, instead of a table and two indices on it.
-_TABLE = """
-CREATE TABLE IF NOT EXISTS "{name}" (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT,
-vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))
-WITHOUT ROWID
-"""
 
 
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -231,7 +221,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             return False
         connection = self._get_conn(config)
         table = _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
-        connection.execute(_TABLE.format(name=table))
+        connection.execute(TABLE.format(name=table))
         (layout,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         return "WITHOUT ROWID" in layout
 
@@ -243,7 +233,7 @@ def _connect(path: str) -> sqlite3.Connection:
     # What was committed survives a loss of power.
     for setting in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KB}"):
         connection.execute(f"PRAGMA {setting}")
-    connection.execute(_POSITIONS)
+    connection.execute(POSITIONS)
     return connection
 
 

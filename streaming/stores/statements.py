@@ -9,6 +9,17 @@ from typing import NamedTuple
 
 from streaming.stores.port import GUARD_FEATURES
 
+POSITIONS = """
+CREATE TABLE IF NOT EXISTS kindling_positions
+(project TEXT, source INTEGER, following INTEGER, PRIMARY KEY (project, source)) WITHOUT ROWID
+"""
+# One tree, in which a row's features lie side by side, instead of a table and two indices on it.
+TABLE = """
+CREATE TABLE IF NOT EXISTS "{name}" (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT,
+vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))
+WITHOUT ROWID
+"""
+
 
 class Statements(NamedTuple):
     """Attributes: statements, with the parameters of each in brackets.
