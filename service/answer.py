@@ -57,10 +57,10 @@ class Replies:
         )
 
     def _items(self, answer: Answer, row: int, origin: int, confidence: float, shared: Provenance) -> bytes:
-        items, weights = answer.virtual_items[row], answer.virtual_weights[row]
-        filled = items != NO_ITEM
-        if not filled.all():
-            items, weights = items[filled], weights[filled]
+        items, weights = answer.virtual_items[row].tolist(), answer.virtual_weights[row]
+        if NO_ITEM in items:
+            filled = [position for position, item in enumerate(items) if item != NO_ITEM]
+            items, weights = [items[position] for position in filled], weights[filled]
         return item_block(items, weights, self._ids_of(answer.bundle), origin, confidence, shared)
 
     def _ids_of(self, bundle: Bundle) -> ItemIds:

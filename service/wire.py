@@ -8,7 +8,7 @@ https://protobuf.dev/programming-guides/encoding/
 from collections.abc import Sequence
 from struct import Struct
 
-from models.schema import Floats, Indices
+from models.schema import Floats
 
 _STRING_1, _STRING_2, _STRING_3, _STRING_4, _STRING_5 = b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x2a"
 _STRING_6, _STRING_7 = b"\x32", b"\x3a"
@@ -20,10 +20,16 @@ _VECTOR_SOURCE = Struct("<BBBfBf")
 _ITEMS_SOURCE = Struct("<BBBf")
 
 
+# Lengths and enums are all below.
+_SHORT = tuple(bytes((low,)) for low in range(0x80)) + tuple(
+    bytes((number & 0x7F | 0x80, number >> 7)) for number in range(0x80, 0x4000)
+)
+
+
 def varint(number: int) -> bytes:
     """`number`, which must not be negative, in groups of seven bits, lowest first."""
-    if number < 0x80:
-        return bytes((number,))
+    if number < 0x4000:
+        return _SHORT[number]
     groups = bytearray()
     while number >= 0x80:
         groups.append(number & 0x7F | 0x80)
@@ -75,10 +81,15 @@ def vector_block(
 
 
 def item_block(
-    items: Indices, weights: Floats, ids: ItemIds, origin: int, confidence: float, provenance: Provenance
+    items: Sequence[int],
+    weights: Floats,
+    ids: ItemIds,
+    origin: int,
+    confidence: float,
+    provenance: Provenance,
 ) -> bytes:
     """An `ItemBlock` of items that are all filled in."""
-    encoded = b"".join([ids[item] for item in items.tolist()])
+    encoded = b"".join([ids[item] for item in items])
     packed = weights.astype("<f4", copy=False).tobytes()
     source = _ITEMS_SOURCE.pack(0x18, origin, 0x25, confidence)
     return b"".join((encoded, _STRING_2, varint(len(packed)), packed, source, provenance.of_block))
