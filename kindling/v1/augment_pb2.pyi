@@ -272,7 +272,9 @@ class VectorBlock(_message.Message):
     confidence: _builtins.float
     """In [0, 1], measured on validation users with as many events."""
     observed_weight: _builtins.float
-    """The part of the answer that is the user's own evidence, in [0, 1]."""
+    """The part of the answer that is the user's own evidence, in [0, 1]. Not stored: absent from
+    GetEnrichedFeatures.
+    """
     model_version: _builtins.str
     generated_at_ms: _builtins.int
     observed_count: _builtins.int
