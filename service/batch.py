@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from models.schema import Tensors
 from models.session import InferenceSession
 from service.call import Call, Priority
+from service.linger import Linger
 from service.metrics import Metrics
 from service.pending import BatcherClosed, Dropped, Pending, Piece, QueueFull, RunFailed, Stuck
 from service.stage import LARGEST, Staging, bucket_of
@@ -30,7 +31,7 @@ class Batcher:
     Args:
         metrics: where queue, compute and drops are counted.
         most_rows: rows that may wait, for each priority.
-        linger_s: at most so long is waited for more rows, and only while calls come side by side.
+        linger: how long a batch waits for company.
         stuck_after_s: a batch that takes longer means that the thread is stuck.
     """
 
@@ -38,11 +39,11 @@ class Batcher:
         self,
         metrics: Metrics,
         most_rows: dict[Priority, int] | None = None,
-        linger_s: float = 0.0002,
+        linger: Linger | None = None,
         stuck_after_s: float = 2.0,
     ) -> None:
         self.stuck_after_s = stuck_after_s
-        self._metrics, self._linger_s = metrics, linger_s
+        self._metrics, self._linger = metrics, linger or Linger()
         self._most_rows = most_rows or {"interactive": 4_096, "bulk": 16_384}
         self._waiting: dict[Priority, int] = {"interactive": 0, "bulk": 0}
         self._lock = threading.Lock()
@@ -50,7 +51,6 @@ class Batcher:
         self._queues: dict[Priority, Queue] = {"interactive": {}, "bulk": {}}
         self._staging = Staging()
         self._in_a_row = 0
-        self._usual_pieces = self._usual_s = 0.0
         self._running_since: float | None = None
         self._closed = False
         metrics.waiting_rows.watch(lambda: self.waiting_rows)
@@ -112,7 +112,7 @@ class Batcher:
 
     def _clears_in_s(self, rows: int) -> float:
         """In how many seconds so many rows are likely to be done."""
-        return max(0.001, rows / LARGEST * self._usual_s)
+        return max(0.001, rows / LARGEST * self._linger.usual_s)
 
     def _loop(self) -> None:
         # A turn's locals end with it: no old model is kept alive while nothing is asked for.
@@ -128,7 +128,7 @@ class Batcher:
             self._enqueue(piece)
         closing = self._collect()
         if not closing:
-            self._linger()
+            self._await_company()
         while batch := self._next_batch():
             self._run(batch)
             if not closing:
@@ -147,13 +147,12 @@ class Batcher:
             self._enqueue(piece)
         return False
 
-    def _linger(self) -> None:
-        """Wait a moment for company, if batches have had some lately: none under light load."""
-        expected = self._usual_pieces / 2
-        if expected < 1 or not self._linger_s:
+    def _await_company(self) -> None:
+        calls, within_s = self._linger.company()
+        if not calls:
             return
-        until = time.monotonic() + min(self._linger_s, self._usual_s / 4)
-        while sum(len(pieces) for queue in self._queues.values() for pieces in queue.values()) < expected:
+        until = time.monotonic() + within_s
+        while sum(len(pieces) for queue in self._queues.values() for pieces in queue.values()) < calls:
             try:
                 piece = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except Empty:
@@ -224,8 +223,7 @@ class Batcher:
         metrics.compute_seconds.observe(took_s, label)
         for piece in batch:
             metrics.queue_seconds.observe(started - piece.submitted, piece.call.priority)
-        self._usual_pieces += (len(batch) - self._usual_pieces) / 8
-        self._usual_s += (took_s - self._usual_s) / 8
+        self._linger.note(len(batch), took_s)
 
 
 def _split(tensors: Tensors, rows: int) -> Iterator[Tensors]:

@@ -10,6 +10,7 @@ import pytest
 from models.schema import Tensors
 from service.batch import Batcher
 from service.call import Call
+from service.linger import Linger
 from service.metrics import Metrics
 from service.pending import BatcherClosed, Dropped, Late, QueueFull, RunFailed, Stuck
 from tests.waiting import eventually
@@ -96,6 +97,38 @@ def test_rows_of_two_sessions_never_share_a_batch(batcher: Batcher, held: Echo) 
     held.gate.set()
     assert [one.result(30)["answer"][0, 0] for one in pending] == [10, 10, 20, 20, 30, 30]
     assert other.batches == [[1, 2, 3, 1]]
+
+
+class Expecting(Linger):
+    """Always expects three calls, and has all the time in the world."""
+
+    def company(self) -> tuple[int, float]:
+        return 3, 30.0
+
+
+def test_a_batch_lingers_until_the_company_it_expects_is_there(metrics: Metrics) -> None:
+    batcher, session = Batcher(metrics, linger=Expecting()), Echo()
+    pending = [batcher.submit(session, ids(n), Call()) for n in (1, 2, 3)]
+    assert [one.result(30)["answer"][0, 0] for one in pending] == [10, 20, 30]
+    assert session.batches == [[1, 2, 3, 1]]
+    batcher.submit(session, ids(4), Call())
+    batcher.close()  # does not wait for company that cannot come any more
+    assert session.batches[1:] == [[4]]
+
+
+def test_company_is_expected_only_while_calls_come_side_by_side() -> None:
+    linger = Linger(most_s=0.001)
+    for _ in range(50):
+        linger.note(1, 0.002)
+    assert linger.company() == (0, 0.0)
+    for _ in range(50):
+        linger.note(8, 0.002)
+    calls, within_s = linger.company()
+    assert calls == 3
+    assert within_s == pytest.approx(0.0005, rel=0.01)
+    for _ in range(50):
+        linger.note(1, 0.02)
+    assert linger.company() == (0, 0.0)
 
 
 def test_interactive_rows_go_first_and_bulk_rows_ride_where_padding_would_be(
