@@ -38,6 +38,9 @@ class Tracing:
     Args:
         exporter: takes finished spans.
         share: of the calls whose caller has not decided, those that are recorded; in [0, 1].
+
+    Attributes:
+        tracer: begins spans, for whoever is not called by gRPC.
     """
 
     def __init__(self, exporter: "SpanExporter", share: float = 1.0) -> None:
@@ -54,7 +57,7 @@ class Tracing:
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("kindling")
+        self.tracer = self._provider.get_tracer("kindling")
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
@@ -65,7 +68,7 @@ class Tracing:
         parent = self._propagator.extract(_texts(metadata))
         service, _, name = method.lstrip("/").partition("/")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-        with self._tracer.start_as_current_span(
+        with self.tracer.start_as_current_span(
             method.lstrip("/"),
             parent,
             SpanKind.SERVER,

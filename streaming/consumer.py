@@ -38,6 +38,7 @@ from streaming.patience import AbandonedError, Patience
 from streaming.poison import Breaker
 from streaming.position import origin
 from streaming.sink import FeatureSink, GuardedSink
+from streaming.tracing import Traced, untraced
 from streaming.writer import Writer
 
 _VERIFY_EVERY_S = 1.0
@@ -52,23 +53,21 @@ class Consumer:
         store: applied; its online store is written.
         topic: created if it does not exist.
         group_id: names the group that shares the partitions.
-        batch_events: most events in a micro-batch.
-        batch_bytes: bytes of messages after which one is full.
+        batch_events, batch_bytes: a micro-batch is full with so many, or with so many bytes of messages.
         batch_seconds: longest wait to fill one, after its first event.
         cached_users: how many profiles are kept between batches.
-        session_seconds: after which silence the group gives this consumer's partitions away; more than
-            the 3 seconds for which the embedded broker waits for others to join.
+        session_seconds: silence after which the group gives its partitions away; more than 3, for which
+            the embedded broker waits for others to join.
         assignor: how partitions change hands: `cooperative` moves those alone that have to, `eager`
             takes all from everyone first. One group has one.
         from_log_start: whether to go on where the broker has dropped events that were never folded.
         poison_share: share of dead letters among the latest `poison_sample` messages at which to stop.
         items_seconds: how far, at most, items trail behind users.
-        sink: another place for profiles than `store`'s online store.
-        item_sink: another for items.
+        sink, item_sink: other places for profiles and for items than `store`'s online store.
+        traced: surrounds the storing of each batch.
 
     Attributes:
-        counters: what happened so far.
-        metrics: the same and more, for Prometheus.
+        counters, metrics: what happened so far; `metrics` tells Prometheus, and more of it.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -97,11 +96,11 @@ class Consumer:
         items_seconds: float = 5.0,
         sink: FeatureSink | None = None,
         item_sink: ItemSink | None = None,
+        traced: Traced = untraced,
     ) -> None:
         self.counters = Counters()
         self.metrics = Metrics(self.counters)
-        self._stopping = False
-        self._verified = 0.0
+        self._stopping, self._verified, self._traced = False, 0.0, traced
         broker.create_topic(topic)
         tag = origin(broker.cluster_id, topic)
         self._offline = OfflineLog(workspace, topic, tag)
@@ -220,7 +219,8 @@ class Consumer:
         rebalances = self.counters.rebalances
         records = self._intake.take()
         if records:
-            self._writer.store(records)
+            with self._traced(records):
+                self._writer.store(records)
         elif not self._assignment.unsettled:
             self._idle()
         # Who has a partition next counts its items from where they are stored.

@@ -24,12 +24,20 @@ class Producer:
     Every event is acknowledged by all replicas and, being idempotent, stored once however often the
     client retries.
 
+    Args:
+        headers: sent with each event, asked for anew.
+
     Raises:
         BrokerError: the broker cannot be reached.
     """
 
-    def __init__(self, broker: Broker, topic: str = "events") -> None:
-        self._topic = topic
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str = "events",
+        headers: Callable[[], list[tuple[str, bytes]]] | None = None,
+    ) -> None:
+        self._topic, self._headers = topic, headers or list
         self._failure: Exception | None = None
         broker.create_topic(topic)
         try:
@@ -57,7 +65,8 @@ class Producer:
         count = reported = 0
         try:
             for event in events:
-                delivery = self._kafka.send(self._topic, key=event.user_id.encode(), value=encode(event))
+                key, value = event.user_id.encode(), encode(event)
+                delivery = self._kafka.send(self._topic, key=key, value=value, headers=self._headers())
                 delivery.add_errback(self._fail)
                 count += 1
                 if count - reported == _REPORT_EVERY:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from kindling.cli.light import leave_out_torch
+from kindling.cli.light import leave_out_torch, leave_out_type_checks
 from kindling.cli.options import Var
 from kindling.cli.stream import AddressFile, Bootstrap, Group, Topic, running_broker
+from kindling.cli.traces import tracer_of
 from kindling.settings import load_settings
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ def consume(
     """Fold events into features, online and offline, until interrupted."""
     settings = load_settings(var=var, bootstrap_servers=bootstrap_servers, topic=topic, group_id=group_id)
     console = Console()
-    with running_broker(settings, address_file, console) as broker:
+    with tracer_of(settings) as tracer, running_broker(settings, address_file, console) as broker:
         with console.status("opening the feature store"):
             leave_out_torch()
+            leave_out_type_checks()
             from feature_repo.catalogue import load_catalogue, load_items
             from feature_repo.store import open_store
             from feature_repo.workspace import Workspace
             from streaming.consumer import Consumer
+            from streaming.tracing import traced, untraced
 
             workspace = Workspace(settings.var.resolve())
             catalogue = load_catalogue(workspace.data)
@@ -86,6 +89,7 @@ def consume(
                 assignor=assignor.value,
                 from_log_start=from_log_start,
                 poison_share=poison_share,
+                traced=traced(tracer) if tracer else untraced,
             )
         # What was imported lives as long as we do: keep the collector from walking it.
         gc.freeze()

@@ -1,5 +1,6 @@
 """`kindling produce`: stream a loaded data set, in event-time order."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kindling.cli.options import Var
 from kindling.cli.stream import AddressFile, Bootstrap, Topic, running_broker
+from kindling.cli.traces import tracer_of
 from kindling.settings import load_settings
 
 
@@ -25,6 +27,7 @@ def produce(
     from feature_repo.workspace import Workspace
     from streaming.history import count_events, events_of
     from streaming.producer import Producer
+    from streaming.tracing import current_headers
 
     settings = load_settings(var=var, bootstrap_servers=bootstrap_servers, topic=topic)
     data = Workspace(settings.var.resolve()).data
@@ -35,8 +38,10 @@ def produce(
     )
     whole = user is None and since is None and until is None
     with (
+        tracer_of(settings) as tracer,
         running_broker(settings, address_file, console) as broker,
-        Producer(broker, settings.topic) as producer,
+        Producer(broker, settings.topic, current_headers if tracer else None) as producer,
+        tracer.start_as_current_span("produce") if tracer else nullcontext(),
         bar,
     ):
         task = bar.add_task("sending", total=count_events(data) if whole else None)
