@@ -80,7 +80,7 @@ class Decoder:
             self._check_attributes(event)
         else:
             raise UnknownTypeError(f"type is {event.type!r}; the catalogue knows {self._type_names}")
-        if not isinstance(event.event_time, int) and not EARLIEST_MS <= event.time_ms < LATEST_MS:
+        if event.event_time.__class__ is not int and not EARLIEST_MS <= event.time_ms < LATEST_MS:
             raise MalformedError(f"event_time {event.event_time} lies outside the years 1970 to 2099")
         return event
 

@@ -19,7 +19,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Declared = Annotated[str, msgspec.Meta(max_length=1_000)] | float | None
 
 
-class UserEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class UserEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One event of one user.
 
     Fields that are not listed here are ignored, so a producer may add its own. A change that an

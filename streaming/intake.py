@@ -75,7 +75,7 @@ class Intake:
             for run in polled:
                 self._count_missing(run)
                 records.extend(run)
-                size += sum(len(record.value or b"") for record in run)
+                size += sum([len(record.value or b"") for record in run])
             if not records or self._assignment.unsettled or self._hurried():
                 break
             now = time.monotonic()

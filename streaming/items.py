@@ -110,7 +110,8 @@ class ItemSide:
                     uses[item].append((tag, offset, None))
                     uncounted.add(item)
                 else:
-                    uses[item].append((tag, offset, event.time_ms))
+                    time = event.event_time
+                    uses[item].append((tag, offset, time if time.__class__ is int else event.time_ms))
         self._pending += gathered
         self._following.update(following)
         if self._pending > _MOST_PENDING:

@@ -63,18 +63,25 @@ def add(before: Popularity, uses: Iterable[Use], half_life_days: float) -> Popul
     """
     half_life_ms = half_life_days * _DAY_MS
     buckets = _buckets(before)
-    changed = False
+    changed, current = False, -1
+    upto, count, mass, last = _EMPTY
     for source, offset, time in uses:
-        upto, count, mass, last = buckets.get(source, _EMPTY)
+        if source != current:  # those of a source come in runs
+            if current >= 0:
+                buckets[current] = (upto, count, mass, last)
+            current, (upto, count, mass, last) = source, buckets.get(source, _EMPTY)
         if offset <= upto:
             continue
-        changed = True
+        changed, upto = True, offset
         if time is None:
-            buckets[source] = (offset, count, mass, last)
-        elif time >= last:
-            buckets[source] = (offset, count + 1, mass * exp2((last - time) / half_life_ms) + 1.0, time)
+            continue
+        count += 1
+        if time >= last:
+            mass, last = mass * exp2((last - time) / half_life_ms) + 1.0, time
         else:
-            buckets[source] = (offset, count + 1, mass + exp2((time - last) / half_life_ms), last)
+            mass += exp2((time - last) / half_life_ms)
+    if changed:
+        buckets[current] = (upto, count, mass, last)
     return _popularity(buckets) if changed else before
 
 

@@ -98,9 +98,9 @@ def int64s(numbers: Sequence[int]) -> bytes:
 
 
 # By methods of dictionaries, which take a third of the time of functions that look there:
-int64: Callable[[int], bytes] = _Recurring(lambda number: _INT64 + _varint(number)).__getitem__
+int64: Callable[[int], bytes] = _Recurring[int](lambda number: _INT64 + _varint(number)).__getitem__
 """A `Value` of `int64_val`, of a number that others share."""
-tally: Callable[[tuple[int, ...]], bytes] = _Recurring(int64s).__getitem__
+tally: Callable[[tuple[int, ...]], bytes] = _Recurring[tuple[int, ...]](int64s).__getitem__
 """A `Value` of `int64_list_val`, of numbers that others share."""
 
 

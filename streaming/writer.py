@@ -73,7 +73,7 @@ class Writer:
             RewoundError: the store has lost what it had confirmed.
             AbandonedError: the partitions were taken away while a store had to be waited for.
         """
-        self._counters.oldest_ms = min(record.timestamp for record in records)
+        self._counters.oldest_ms = min([record.timestamp for record in records])
         began = time.monotonic()
         batch = Batch(records, self._decoder, self._origin)
         self._breaker.check(batch)
