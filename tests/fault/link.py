@@ -36,14 +36,25 @@ class SlowLink:
         self._thread.join()
         self._loop.close()
 
+    def slow(self, round_trip_s: float) -> None:
+        """From now on each round trip takes so long."""
+        self._delay_s = round_trip_s / 2
+
+    def cut(self) -> None:
+        """Reset every connection; new ones are taken."""
+        self._loop.call_soon_threadsafe(self._abort)
+
     async def _open(self) -> None:
         self._server = await asyncio.start_server(self._accept, sock=self._socket)
 
     async def _close(self) -> None:
         self._server.close()
+        self._abort()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    def _abort(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
     async def _accept(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         try:

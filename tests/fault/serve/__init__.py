@@ -1,0 +1,1 @@
+"""Faults of what the gRPC server stands on, and of its callers; every answer is judged."""

@@ -1,0 +1,75 @@
+"""Mutants: the server with one safeguard taken out, which the same faults must find wanting."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from models.schema import Tensors
+from service.batch import Batcher
+from service.fill import _Fill
+from service.infer import Checks
+from service.pending import Piece
+
+Patch = tuple[Any, str, Any]
+
+
+def _ignore_values(self: Checks, fill: Tensors) -> bool:
+    return True
+
+
+def _want_all(self: Piece) -> str | None:
+    return None
+
+
+def _wait_for_ever(self: _Fill) -> float | None:
+    return 1e6
+
+
+def _never(self: Batcher) -> bool:
+    return False
+
+
+def _shift_rows() -> Patch:
+    """Answers go to the piece after the one that asked, where a batch has several."""
+    run = Batcher._run
+
+    def shifted(self: Batcher, batch: list[Piece]) -> None:
+        if len(batch) > 1 and batch[0].rows == batch[1].rows:
+            batch[0].pending, batch[1].pending = batch[1].pending, batch[0].pending
+            batch[0].position, batch[1].position = batch[1].position, batch[0].position
+        run(self, batch)
+
+    return Batcher, "_run", shifted
+
+
+MUTANTS: dict[str, Callable[[], list[Patch]]] = {
+    "outputs-unchecked": lambda: [(Checks, "are_met", _ignore_values)],
+    "drops-removed": lambda: [(Piece, "unwanted", _want_all)],
+    "watchdog-removed": lambda: [
+        (Batcher, "stuck", property(_never)),
+        (_Fill, "_patience_s", _wait_for_ever),
+    ],
+    "rows-shifted": lambda: [_shift_rows()],
+}
+
+# Which fault it takes to find a safeguard missing.
+MUTANT_FAULTS: dict[str, str] = {
+    "outputs-unchecked": "nan-after-checks",
+    "drops-removed": "cancels-and-1ms-deadlines",
+    "watchdog-removed": "inference-stuck",
+    "rows-shifted": "crowd",
+}
+
+
+@contextmanager
+def without(mutant: str | None) -> Iterator[None]:
+    """Take the safeguard out until the block ends; None takes none out."""
+    patches = MUTANTS[mutant]() if mutant is not None else []
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
+    for owner, name, replacement in patches:
+        setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        for owner, name, original in before:
+            setattr(owner, name, original)
