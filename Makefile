@@ -5,7 +5,7 @@ EXTRAS ?= cpu,train,redis,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test bench chaos lint types proto check-proto promise-proto clean
+.PHONY: help install demo evaluate test bench chaos lint types proto check-proto promise-proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,14 +24,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## run the whole path, on DATA=folder or on a simulated shop
 	@$(BIN)/kindling demo $(if $(DATA),--data '$(DATA)')
 
+evaluate: $(INSTALLED) ## compare fills and recommenders on held-out users of DATA=folder; EVALUATE=quick for one fold
+	@$(BIN)/kindling evaluate $(if $(DATA),--data '$(DATA)') $(if $(filter quick,$(EVALUATE)),--quick)
+
 test: lint ## lint, then run the tests
 	$(BIN)/pytest
 
-bench: $(INSTALLED) ## measure the stream beside its peers, about an hour; BENCH=quick for ten minutes
+bench: bench-stream bench-serve ## measure stream and server beside their peers, about two hours; BENCH=quick for less
+
+bench-stream: $(INSTALLED) ## the stream alone, about an hour; BENCH=quick for ten minutes
 	@$(BIN)/python -W ignore -m tests.bench.stream $(if $(filter quick,$(BENCH)),--quick)
+
+bench-serve: $(INSTALLED) ## the server alone, about forty minutes; BENCH=quick for ten; RESUME=1 to go on
+	@$(BIN)/python -W ignore -m tests.bench.serve $(if $(filter quick,$(BENCH)),--quick) $(if $(RESUME),--resume)
 
 chaos: $(INSTALLED) ## break servers and consumers SEEDS times each, and count what was lost
 	@$(BIN)/python -W ignore -m tests.fault.chaos $(if $(SEEDS),--seeds $(SEEDS))
+
+fault-serve: $(INSTALLED) ## break what the gRPC server stands on, and judge every answer
+	@$(BIN)/python -W ignore -m tests.fault.serve $(if $(SEEDS),--seeds $(SEEDS))
 
 lint: $(INSTALLED) check-proto ## ruff, mypy, import rules, generated code
 	$(BIN)/ruff format --check .
