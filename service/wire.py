@@ -1,4 +1,4 @@
-"""Answers → bytes of `AugmentResponse`, field by field: half the time that building the message takes.
+"""Answers → bytes of `AugmentResponse`, field by field, which takes less than building the message.
 
 What all blocks of an answer share is encoded once, vectors go out as they lie in memory, item ids as they
 were encoded the first time. Numbers of fields are those of `kindling/v1/augment.proto`.
