@@ -1,5 +1,6 @@
 """Bootstrap intervals over users: how far off a mean, or a difference, may be by luck of the draw."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,12 +28,16 @@ def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0, share: floa
     """
     if not len(values):
         raise ValueError("no values to average: evaluate at least one user")
-    rng = np.random.default_rng(seed)
-    # Drawing how often each value occurs is drawing the values: memory is draws x users either way.
-    occurrences = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), draws)
-    means = occurrences @ np.asarray(values, np.float64) / len(values)
+    means = _occurrences(len(values), draws, seed) @ np.asarray(values, np.float64) / len(values)
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return Interval(float(np.mean(values)), float(low), float(high), len(values))
+
+
+@lru_cache(maxsize=2)
+def _occurrences(size: int, draws: int, seed: int) -> Doubles:
+    """[draws, size] how often each value occurs, which is drawing the values; kept for the next metric."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(size, np.full(size, 1 / size), draws).astype(np.float64)
 
 
 def paired_difference(ours: Doubles, theirs: Doubles, draws: int = 2000, seed: int = 0) -> Interval:

@@ -1,6 +1,7 @@
 """Every generator by name: how it is trained on the ground, and which ones the default bundle fuses."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from models.training.closed_form import fit_gaussian_completion, fit_kshot_linea
 from models.training.generator import train_generator
 from models.training.ground import Ground, Progress, Watch
 from models.training.loop import OnEpoch
+from models.training.sampling import train_diffusion, train_gan, train_vae
 
 MEMBERS = 3
 FUSED = ("encoder", "kshot_linear", "gaussian")
@@ -38,7 +40,9 @@ def train_members(
         if name == "encoder":
             members[name] = (train_encoders(ground, seed, encoders, on_epoch), shrinkage)
         else:
-            filler = CLOSED_FORM[name](ground)
+            filler = (
+                CLOSED_FORM[name](ground) if name in CLOSED_FORM else LEARNED[name](ground, seed, on_epoch)
+            )
             members[name] = (filler, fit_ranking_kappa(ground.task({}), filler, ground.batches))
     return members
 
@@ -65,3 +69,11 @@ CLOSED_FORM: Mapping[str, Callable[[Ground], nn.Module]] = {
     "kshot_linear": fit_kshot_linear,
     "gaussian": fit_gaussian_completion,
 }
+
+LEARNED: Mapping[str, Callable[[Ground, int, OnEpoch], nn.Module]] = {
+    "vae": train_vae,
+    "gan": train_gan,
+    "gan_task": partial(train_gan, task_weight=1.0),
+    "diffusion": train_diffusion,
+}
+"""Generators of samples: compared in evaluation, not fused."""

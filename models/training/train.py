@@ -23,7 +23,7 @@ from models.training.calibrate import calibrate, validation_metrics
 from models.training.examples import Examples
 from models.training.fusion import fit_fusion
 from models.training.generators import FUSED, MEMBERS, train_members
-from models.training.ground import Progress, Watch, lay_ground, unwatched
+from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
 from models.training.recommender import observed_arguments
 from models.training.split import Split, split_by_join_time
@@ -53,13 +53,30 @@ class Arguments:
 class Trained:
     """Everything that was fitted, before it becomes files."""
 
-    schema: TensorSchema
-    split: Split
-    examples: Examples
-    ranker: Committee
+    ground: Ground
     rungs: dict[str, Rung]
     calibration: Calibration
     metrics: dict[str, float]
+
+    @property
+    def schema(self) -> TensorSchema:
+        """Names, types and widths of all tensors."""
+        return self.ground.schema
+
+    @property
+    def split(self) -> Split:
+        """Who trained, who validated and who was held out."""
+        return self.ground.split
+
+    @property
+    def examples(self) -> Examples:
+        """What the models were trained on."""
+        return self.ground.examples
+
+    @property
+    def ranker(self) -> Committee:
+        """The frozen recommender."""
+        return self.ground.ranker
 
 
 def train(data: Path, root: Path, arguments: Arguments | None = None, watch: Watch = unwatched) -> Bundle:
@@ -145,7 +162,7 @@ def fit_models(
         proven,
     )
     metrics = validation_metrics(rungs, tasks, calibration, ground.batches)
-    return Trained(schema, split, ground.examples, ground.ranker, rungs, calibration, metrics)
+    return Trained(ground, rungs, calibration, metrics)
 
 
 def write_models(trained: Trained, folder: Path) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.export.onnx import example_inputs
 from models.generators.anchors import ANCHORS, Anchors
 from models.generators.fusion import Fusion
+from models.samples import example_inputs
 from models.training.fusion import Trials, fit_gate, mixtures_of, prove
 from tests import checkerboard
 

@@ -1,0 +1,95 @@
+"""`kindling evaluate`: what every way of filling is worth, on users that nothing was fitted on."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kindling.cli.options import Var
+from kindling.settings import load_settings
+
+if TYPE_CHECKING:
+    from models.evaluation.evaluation import Evaluation
+
+
+def evaluate(
+    var: Var = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A data set, as `kindling data load` takes it.", show_default="the loaded one"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The first fold and the default models alone.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of folds and training.")] = 0,
+) -> None:
+    """Compare ways to fill and recommenders on held-out users, five folds over users on small data.
+
+    Each fold is kept: a run that was cut short goes on where it stood. Table, results.json and an HTML
+    report with all numbers, unfavourable ones too.
+    """
+    root = load_settings(var=var).var.resolve()
+    console, started = Console(), datetime.now(UTC)
+    folder = root / "evaluate"
+    progress_console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=progress_console, transient=True, disable=not progress_console.is_terminal
+    ) as progress:
+        task = progress.add_task("loading PyTorch")
+        import torch
+
+        from feature_repo.workspace import Workspace
+        from kindling.results import Row, write_results
+        from models.datasets import detect
+        from models.evaluation.evaluation import evaluate as run
+        from models.evaluation.fold import Plan
+        from models.evaluation.report import write_report
+        from models.training.generators import LEARNED
+        from models.training.ground import Progress as Step
+
+        def watch(step: Step) -> None:
+            epoch = f", epoch {step.epoch}" if step.epoch else ""
+            progress.update(task, description=f"{step.step}{epoch}")
+
+        torch.set_num_threads(1)
+        source = Workspace(root).data
+        if data is not None:
+            source = folder / "data"
+            detect.load(data).save(source)
+        plan = Plan(seed=seed, others=() if quick else tuple(LEARNED))
+        evaluation = run(source, folder / "folds", plan, 1 if quick else None, watch)
+        progress.update(task, description="intervals")
+        rows = [Row(*number) for number in evaluation.numbers()]
+        arguments = {"data": str(data) if data else None, "quick": quick, "seed": seed}
+        write_results(folder / "results.json", "evaluate", started, arguments, rows)
+        write_report(evaluation, folder / "report.html")
+    console.print(table_of(evaluation))
+    console.print(
+        f"results  {folder / 'results.json'}\nreport   [bold]{folder / 'report.html'}[/]", soft_wrap=True
+    )
+
+
+def table_of(evaluation: "Evaluation") -> Table:
+    """NDCG@10 by recommender, fill and k, and the lift over count-shrinkage; bold where that is proven."""
+    from models.evaluation.evaluation import BASELINE
+    from models.evaluation.scores import Case
+
+    counts = evaluation.counts()
+    table = Table("recommender", "fill", *(f"k={k}" for k in counts), box=box.SIMPLE_HEAD)
+    for recommender in evaluation.recommenders():
+        for fill in dict.fromkeys(case.fill for case in evaluation.cases(recommender)):
+            cells = []
+            for k in counts:
+                case = Case(recommender, fill, k)
+                gain = evaluation.scores.lift(case, BASELINE, "ndcg@10")
+                text = f"{evaluation.scores.metric(case, 'ndcg@10').mean():.3f} {gain.value:+.3f}"
+                cells.append(f"[bold]{text}[/]" if gain.low > 0 or gain.high < 0 else text)
+            table.add_row(recommender, fill, *cells)
+        table.add_section()
+    return table

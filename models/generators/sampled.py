@@ -1,0 +1,128 @@
+"""What generators of samples share: the condition they read, and the mean of fixed draws they answer."""
+
+import torch
+from torch import nn
+
+from models.generators.prior import Prior
+from models.schema import Floats
+
+HIDDEN = 64
+TOKEN = 32
+NOISE = 16
+DRAWS = 16
+DROPOUT = 0.2
+
+
+class Condition(nn.Module):
+    """What is known of a user as one vector: events as a set, shares, attributes and the count."""
+
+    def __init__(self, prior: Prior, item_vectors: Floats) -> None:
+        super().__init__()
+        width = item_vectors.shape[1]
+        self.item_vectors: torch.Tensor
+        padded = torch.cat([torch.zeros(1, width), torch.as_tensor(item_vectors)])
+        self.register_buffer("item_vectors", padded)  # [I + 1, D]
+        self.affinity_scale, self.embedding_scale = float(prior.categories**0.5), float(width**0.5)
+        self.layer = nn.Sequential(
+            nn.Linear(width + prior.categories + prior.effects.shape[0] + 1, HIDDEN),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+        )
+
+    def forward(
+        self,
+        affinity: torch.Tensor,
+        history_items: torch.Tensor,
+        history_weights: torch.Tensor,
+        attributes: torch.Tensor,
+        count: torch.Tensor,
+    ) -> torch.Tensor:
+        """[B, HIDDEN]."""
+        weights = (history_weights * (history_items > 0))[:, :, None] / (count[:, :, None] + 2)
+        pooled = (self.item_vectors[history_items] * weights).sum(dim=1) * self.embedding_scale
+        observed = affinity * count / (count + 4) * self.affinity_scale
+        hidden: torch.Tensor = self.layer(
+            torch.cat([pooled, observed, attributes, torch.log1p(count)], dim=1)
+        )
+        return hidden
+
+
+class Residual(nn.Module):
+    """One sample of a profile's distance from the prior, in standard deviations: [B, C + D]."""
+
+    def __init__(self, width: int, noise: int = NOISE) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(HIDDEN + noise, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU()
+        )
+        self.last = nn.Linear(HIDDEN, width)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, condition: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`condition` [B, HIDDEN] and `noise` [B, noise]."""
+        shift: torch.Tensor = self.last(self.layers(torch.cat([condition, noise], dim=1)))
+        return shift
+
+
+class Sampled(nn.Module):
+    """The prior plus the mean residual of `DRAWS` draws, the same for every user and call.
+
+    One draw is a plausible user; their mean is what to expect of this one, and that is what a ranker
+    should see. Draws come in pairs of opposite sign, so that their own mean is nothing.
+
+    Args:
+        spread: [C + D] variances of profiles, the residuals' units squared.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        item_vectors: Floats,
+        spread: torch.Tensor,
+        noise: int = NOISE,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.prior = prior
+        self.condition = Condition(prior, item_vectors)
+        self.residual = Residual(len(spread), noise)
+        self.scale: torch.Tensor
+        self.draws: torch.Tensor
+        self.register_buffer("scale", spread.sqrt())
+        half = torch.randn(draws // 2, noise, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("draws", torch.cat([half, -half]))  # [S, noise]
+
+    def forward(
+        self,
+        affinity: torch.Tensor,
+        history_items: torch.Tensor,
+        history_weights: torch.Tensor,
+        attributes: torch.Tensor,
+        count: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares [B, C] that sum to 1 and embedding [B, D]."""
+        condition = self.condition(affinity, history_items, history_weights, attributes, count)
+        shares, embedding = self.prior(affinity, history_items, history_weights, attributes, count)
+        return self.around(torch.cat([shares, embedding], dim=1), self.expected(condition))
+
+    def expected(self, condition: torch.Tensor) -> torch.Tensor:
+        """[B, C + D] mean residual over the draws."""
+        size = len(self.draws)
+        repeated = condition.repeat_interleave(size, dim=0)  # [B * S, HIDDEN]
+        noise = self.draws.repeat(condition.shape[0], 1)
+        samples = self.residual(repeated, self.latent(repeated, noise))
+        mean: torch.Tensor = samples.reshape(-1, size, samples.shape[1]).mean(dim=1)
+        return mean
+
+    def latent(self, condition: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """What the residual is drawn from: the noise itself."""
+        return noise
+
+    def around(self, expected: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares and embedding of prior [B, C + D] and residual."""
+        answer = expected + residual * self.scale
+        categories = self.prior.categories
+        shares = answer[:, :categories].clamp(min=1e-6)
+        return shares / shares.sum(dim=1, keepdim=True), answer[:, categories:]
