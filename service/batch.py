@@ -108,7 +108,8 @@ class Batcher:
         with self._lock:  # so that nothing is put behind the order to close
             self._closed = True
             self._inbox.put(None)
-        self._thread.join(None if self._running_since is None else self.stuck_after_s)
+        while self._thread.is_alive() and not self.stuck:
+            self._thread.join(self.stuck_after_s / 4)
 
     def _clears_in_s(self, rows: int) -> float:
         """In how many seconds so many rows are likely to be done."""

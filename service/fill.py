@@ -128,12 +128,11 @@ class _Fill:
 
     def _await(self, rung: str, rows: list[int], since: float, pending: Pending) -> None:
         """Take what comes of a submission: an answer, or rows to decide anew."""
-        pace = self._model.policy.pace
         try:
-            outputs = pending.result(self._patience_s())
+            outputs = pending.result(self._patience_s(len(rows)))
         except Late:
             # It would have taken at least so long: as good a bound as there is.
-            pace.record(rung, (time.monotonic() - since) * 1e3)
+            self._record(rung, since, len(rows))
             self._give_up(rung, rows, "late")
         except Stuck:
             self._give_up(rung, rows, "stuck")
@@ -147,23 +146,27 @@ class _Fill:
                 "the deadline passed while the profile waited to be inferred: allow more time"
             ) from error
         else:
-            pace.record(rung, (time.monotonic() - since) * 1e3)
+            self._record(rung, since, len(rows))
             self._absorb(rung, rows, outputs)
 
-    def _patience_s(self) -> float | None:
-        """How long to wait for a batch and still have time for a prior; None as long as it takes."""
+    def _record(self, rung: str, since: float, rows: int) -> None:
+        """Note how long one batch takes: what bulk calls wait for says nothing to those in a hurry."""
+        if self._call.priority == "interactive" and rows <= LARGEST:
+            self._model.policy.pace.record(rung, (time.monotonic() - since) * 1e3)
+
+    def _patience_s(self, rows: int) -> float | None:
+        """How long to wait for so many rows and still have time for a prior; None as long as it takes."""
         remaining_s = self._call.remaining_s()
         if remaining_s is None:
             return None
         pace = self._model.policy.pace
         prior_s = max(pace.p99_ms(rung) for rung in PRIORS) / 1e3
-        reserve_s = prior_s + max(_LEAST_RESERVE_S, remaining_s * _RESERVE_SHARE)
+        reserve_s = prior_s * -(-rows // LARGEST) + max(_LEAST_RESERVE_S, remaining_s * _RESERVE_SHARE)
         return remaining_s - min(remaining_s / 2, reserve_s)
 
     def _fill_here(self, rung: str, rows: list[int]) -> None:
-        part, since = self._part(rows), time.monotonic()
-        for start, chunk in _chunks(part, len(rows)):
-            members = rows[start : start + LARGEST]
+        for start, chunk in _chunks(self._part(rows), len(rows)):
+            members, since = rows[start : start + LARGEST], time.monotonic()
             try:
                 outputs = self._model.fillers[rung].run(chunk)
             except BadFill as error:
@@ -172,8 +175,8 @@ class _Fill:
                 logger.error("rung %s failed: %s", rung, error)
                 self._give_up(rung, members, "failure")
             else:
+                self._model.policy.pace.record(rung, (time.monotonic() - since) * 1e3)
                 self._absorb(rung, members, outputs)
-        self._model.policy.pace.record(rung, (time.monotonic() - since) * 1e3)
 
     def _absorb(self, rung: str, rows: list[int], outputs: Tensors) -> None:
         """Keep the rows that are sound; have the others decided anew."""

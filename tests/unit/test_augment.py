@@ -66,9 +66,12 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
-        self.batcher = Batcher(self.metrics, {"interactive": 64, "bulk": 64}, stuck_after_s=0.2)
+        self.batch_by(Batcher(self.metrics, {"interactive": 64, "bulk": 64}, stuck_after_s=30))
+
+    def batch_by(self, batcher: Batcher) -> None:
+        self.batcher = batcher
         cache: EnrichedCache[Answer] = EnrichedCache(self.metrics)
-        self.augmenter = Augmenter(self, self, self, self.batcher, self.metrics, cache)
+        self.augmenter = Augmenter(self, self, self, batcher, self.metrics, cache)
 
     def choose(self, key: str) -> ServingModel:
         return self.model
@@ -145,8 +148,7 @@ def test_more_rows_than_a_batch_holds_are_answered_in_order(world: World) -> Non
     counts = np.arange(200) % 12
     tensors = SCHEMA.encode([known(int(count)) for count in counts], {})
     world.batcher.close()
-    world.batcher = Batcher(world.metrics)
-    world.augmenter = Augmenter(world, world, None, world.batcher, world.metrics)
+    world.batch_by(Batcher(world.metrics, stuck_after_s=30))
     answer = world.augmenter.packed(tensors, Options(), Call(priority="bulk"))
     assert answer.embedding[:, 0].tolist() == [count if count < 10 else 0 for count in counts.tolist()]
     nobodies = SCHEMA.encode([SparseProfile()] * 200, {})
@@ -219,7 +221,18 @@ def test_a_batch_that_is_late_is_not_waited_for_to_the_last(world: World) -> Non
     assert answer.decisions[0].degraded == "deadline"
 
 
+def test_how_long_bulk_calls_wait_keeps_nobody_in_a_hurry_from_a_rung(world: World) -> None:
+    world.generator.gate.clear()
+    hasty = Call.within(0.1)
+    hasty.priority = "bulk"
+    assert world.ask("u3", call=hasty).decisions[0].degraded == "late"
+    world.generator.gate.set()
+    assert world.model.policy.pace.p99_ms("generator") == 0
+
+
 def test_a_stuck_thread_leaves_the_priors_to_answer_until_it_returns(world: World) -> None:
+    world.batcher.close()
+    world.batch_by(Batcher(world.metrics, stuck_after_s=0.2))
     world.generator.gate.clear()
     answer = world.ask("u3")  # has no deadline, and yet does not wait for ever
     assert (rungs(answer), answer.decisions[0].degraded) == (["segment_prior"], "stuck")
