@@ -21,7 +21,7 @@ def _want_all(self: Piece) -> str | None:
     return None
 
 
-def _wait_for_ever(self: _Fill) -> float | None:
+def _wait_for_ever(self: _Fill, rows: int) -> float | None:
     return 1e6
 
 
