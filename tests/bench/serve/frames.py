@@ -87,7 +87,7 @@ class Connection:
         self._window = _DEFAULT_WINDOW
         self._received = 0
         self._most_streams = 1 << 30
-        self._under_way = 0
+        self._under_way: set[int] = set()
         self._held: deque[tuple[int, bytes]] = deque()
         settings = struct.pack(">HIHI", _HEADER_TABLE_SIZE, 0, _INITIAL_WINDOW, _LARGEST_WINDOW)
         self._socket.sendall(
@@ -136,11 +136,12 @@ class Connection:
             payload = data[position + 9 : following]
             position = following
             if kind == _HEADERS and flags & _END_STREAM:
-                self._under_way -= 1
+                self._under_way.discard(stream)
                 yield Answered(stream, _status(payload))
             elif kind == _RST:
-                self._under_way -= 1
-                yield Answered(stream, RESET)
+                if stream in self._under_way:  # some are reset after they were answered
+                    self._under_way.remove(stream)
+                    yield Answered(stream, RESET)
             elif kind == _DATA:
                 self._take_in(length)
             elif kind not in (_HEADERS, _DATA):
@@ -169,7 +170,7 @@ class Connection:
 
     def _send_held(self) -> None:
         sent = []
-        while self._held and self._under_way < self._most_streams:
+        while self._held and len(self._under_way) < self._most_streams:
             stream, body = self._held[0]
             if len(body) > min(self._window, _LARGEST_FRAME):
                 if len(body) > _LARGEST_FRAME:
@@ -177,7 +178,7 @@ class Connection:
                 break
             self._held.popleft()
             self._window -= len(body)
-            self._under_way += 1
+            self._under_way.add(stream)
             sent.append(frame(_HEADERS, _END_HEADERS, stream, self._headers))
             sent.append(frame(_DATA, _END_STREAM, stream, body))
         if sent:

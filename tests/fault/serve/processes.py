@@ -89,7 +89,7 @@ def _server(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "kindling.cli", "serve", *words],
             cwd=_ROOT,
-            env={**os.environ, PARENT: str(os.getpid())},
+            env={**os.environ, PARENT: str(os.getpid()), "KINDLING_MAX_CONNECTION_AGE_S": "2"},
             stdout=log,
             stderr=log,
         )
