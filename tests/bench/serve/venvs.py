@@ -18,6 +18,9 @@ PACKAGES: dict[str, list[str]] = {
     "ray serve": ["ray[serve]==2.60.0"],
 }
 
+# PyTriton brings an interpreter of its own, which cannot read the libraries of Python 3.11.7 and later.
+_PYTHONS = {"pytriton": Path("/usr/bin/python3")}
+
 
 class NotInstalled(RuntimeError):
     """A peer cannot be had on this machine; the message says why."""
@@ -37,8 +40,9 @@ def python(peer: str) -> Path:
     if uv is None:
         raise NotInstalled("uv is missing: make install puts it into the virtual environment")
     shutil.rmtree(folder, ignore_errors=True)
+    base = _PYTHONS.get(peer, Path(sys.executable))
     steps = (
-        [uv, "venv", "-q", "--python", sys.executable, str(folder)],
+        [uv, "venv", "-q", "--python", str(base if base.exists() else sys.executable), str(folder)],
         [uv, "pip", "install", "-q", "--python", str(interpreter), *PACKAGES[peer], *_MODEL],
     )
     for step in steps:

@@ -1,5 +1,6 @@
 """Ray Serve: one replica, batches of up to 64 without waiting, raw bytes by its HTTP proxy."""
 
+import os
 import signal
 import threading
 from typing import Any
@@ -31,6 +32,7 @@ class Filling:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # its processes share one core
     ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": Fill().port, "access_log": False})
     deployment: Any = Filling  # as the decorator leaves it
