@@ -26,16 +26,26 @@ Conditioned = tuple[torch.Tensor, torch.Tensor]
 """Condition [B, HIDDEN] and target residual [B, C + D]."""
 
 
-def train_vae(ground: Ground, seed: int, on_epoch: OnEpoch = unwatched, beta: float = 1.0) -> Vae:
+def train_vae(
+    ground: Ground,
+    seed: int,
+    on_epoch: OnEpoch = unwatched,
+    schedule: Schedule = SCHEDULE,
+    beta: float = 1.0,
+) -> Vae:
     """A conditional VAE, stopped by how near its mean answer comes to validation users' profiles."""
     torch.manual_seed(seed)
     model = Vae(ground.segment_prior, ground.examples.item_vectors, ground.spread)
     model.prior.requires_grad_(False)
-    _fit(ground, model, lambda batch: model.loss(*conditioned(model, batch), beta), seed, on_epoch)
+    _fit(
+        ground, model, lambda batch: model.loss(*conditioned(model, batch), beta), seed, on_epoch, schedule
+    )
     return model
 
 
-def train_diffusion(ground: Ground, seed: int, on_epoch: OnEpoch = unwatched) -> Sampled:
+def train_diffusion(
+    ground: Ground, seed: int, on_epoch: OnEpoch = unwatched, schedule: Schedule = SCHEDULE
+) -> Sampled:
     """A diffusion teacher, and the one-step student that learned its samples from their noise."""
     torch.manual_seed(seed)
     width = len(ground.spread)
@@ -50,7 +60,7 @@ def train_diffusion(ground: Ground, seed: int, on_epoch: OnEpoch = unwatched) ->
         noisy = kept.sqrt() * target + (1 - kept).sqrt() * torch.randn_like(target)
         return nn.functional.mse_loss(teacher(condition, noisy, level), target)
 
-    _fit(ground, both, teaching_loss, seed, on_epoch, teaching_loss)
+    _fit(ground, both, teaching_loss, seed, on_epoch, schedule, teaching_loss)
     # The condition is the teacher's: the student only learns where its noise ends up.
     both.requires_grad_(False)
     model.residual.requires_grad_(True)
@@ -62,7 +72,7 @@ def train_diffusion(ground: Ground, seed: int, on_epoch: OnEpoch = unwatched) ->
             sample = denoise(teacher, condition, noise)
         return nn.functional.mse_loss(model.residual(condition, noise), sample)
 
-    _fit(ground, model, distilling_loss, seed, on_epoch, distilling_loss)
+    _fit(ground, model, distilling_loss, seed, on_epoch, schedule, distilling_loss)
     return model.requires_grad_(False)
 
 
@@ -70,10 +80,10 @@ def train_gan(
     ground: Ground,
     seed: int,
     on_epoch: OnEpoch = unwatched,
+    schedule: Schedule = SCHEDULE,
     loss: Loss = "wasserstein",
     spectral: bool = False,
     task_weight: float = 0.0,
-    schedule: Schedule = SCHEDULE,
 ) -> Sampled:
     """A conditional GAN; generator and condition start from a regression on the full profile.
 
@@ -82,7 +92,7 @@ def train_gan(
     """
     torch.manual_seed(seed)
     model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread)
-    _fit(ground, model, lambda batch: regression_loss(model, batch), seed, unwatched)
+    _fit(ground, model, lambda batch: regression_loss(model, batch), seed, unwatched, schedule)
     critic = Critic(HIDDEN, len(ground.spread), spectral)
     options = {"betas": (0.0, 0.9)}
     critics = torch.optim.AdamW(critic.parameters(), lr=CRITIC_RATE, **options)  # type: ignore[arg-type]
@@ -115,7 +125,7 @@ def train_gan(
         model.eval()
         distance = _task_loss(ground, model) if task_weight else _distance(ground, model)
         on_epoch(epoch, distance)
-        # Adversarial training wanders: the last weights are kept only where they are no worse than most.
+        # Adversarial training wanders: the epoch nearest to validation users' profiles is kept.
         if epoch == 1 or distance < best:
             best, kept = distance, {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(kept)
@@ -149,6 +159,7 @@ def _fit(
     loss: Callable[[Batch], torch.Tensor],
     seed: int,
     on_epoch: OnEpoch,
+    schedule: Schedule,
     judged: Callable[[Batch], torch.Tensor] | None = None,
 ) -> None:
     """Train in place; stopped by `judged` on validation users, or by the mean answer's distance."""
@@ -162,7 +173,7 @@ def _fit(
             return float(np.mean([judged(batch).item() for batch in ground.batches]))
 
     rng = np.random.default_rng(seed)
-    fit(model, lambda draws: loss(drawn(ground, draws)), validation_loss, SCHEDULE, rng, on_epoch)
+    fit(model, lambda draws: loss(drawn(ground, draws)), validation_loss, schedule, rng, on_epoch)
 
 
 def _distance(ground: Ground, model: Sampled) -> float:

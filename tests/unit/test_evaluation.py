@@ -56,7 +56,11 @@ def test_metrics_by_hand() -> None:
 
 def test_metrics_agree_with_those_that_models_are_chosen_by() -> None:
     rng = np.random.default_rng(0)
-    scores, seen, wanted = rng.random((20, 150)), rng.random((20, 150)) < 0.2, rng.random((20, 150)) < 0.1
+    scores, seen, wanted = (
+        rng.random((20, 150), np.float32),
+        rng.random((20, 150)) < 0.2,
+        rng.random((20, 150)) < 0.1,
+    )
     wanted &= ~seen
     yardstick = Yardstick(np.ones(150, np.float32), np.ones((150, 1), np.float32))
     ours = measure(best_items(scores, seen), wanted, np.ones((20, 1), np.float32), yardstick)
