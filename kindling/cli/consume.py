@@ -37,7 +37,7 @@ def consume(
     topic: Topic = None,
     group_id: Group = None,
     address_file: AddressFile = None,
-    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 50_000,
+    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 20_000,
     batch_bytes: Annotated[int, typer.Option(min=1, help="Bytes after which it is full.")] = 16 << 20,
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill it.")] = 0.2,
     session_seconds: Annotated[

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from threading import RLock
 from typing import Literal
 from weakref import finalize
@@ -19,6 +20,7 @@ from streaming.stores.sqlite_rows import SqliteRows
 from streaming.stores.statements import POSITIONS, TABLE, Statements
 
 _BUSY_TIMEOUT_S = 30.0
+_SECOND_NS = 1_000_000_000
 _CACHE_KB = 64 * 1024
 
 
@@ -76,7 +78,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             newer = [
                 Write(key, NO_ROW, values, at_ns)
                 for key, values, at_ns in rows
-                if not connection.execute(is_newer, (_at(at_ns), key)).fetchone()[0]
+                if not connection.execute(is_newer, (_at(at_ns // _SECOND_NS), key)).fetchone()[0]
             ]
         self.write_unguarded(config, view, features, newer)
 
@@ -186,7 +188,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                     refused.append(index)
                     continue
                 row = tuple(values)
-                at = _at(at_ns)
+                at = _at(at_ns // _SECOND_NS)
                 if cursor.execute(statements.update, (*row, at, key)).rowcount < len(features):
                     cursor.execute(statements.insert, (key, at, *row))
         return refused
@@ -237,9 +239,10 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _at(at_ns: int) -> datetime:
-    """A timestamp as the tables hold it: UTC, in whole seconds."""
-    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).replace(tzinfo=None)
+@lru_cache(maxsize=1 << 12)
+def _at(at_s: int) -> int:
+    """A timestamp as Feast's adapter stores it, whose own work takes a third of a row's statement."""
+    return int(datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).timestamp())
 
 
 def _positions(connection: sqlite3.Connection, project: str) -> dict[int, int]:

@@ -29,8 +29,6 @@ from tests.bench.stream.samples import Sample, take
 from tests.bench.stream.stages import Spent, Stopwatch
 from tests.bench.stream.traffic import CATALOGUE, ITEMS, batches, histories, save_catalogue
 
-_CACHED_USERS = 60_000
-
 
 class Job(msgspec.Struct, frozen=True):
     """What one process is to do.
@@ -176,7 +174,8 @@ def consume(job: Job) -> list[Sample]:
         workspace,
         job.topic,
         workspace.root.name,
-        cached_users=_CACHED_USERS,
+        batch_events=job.case.batch_events,
+        cached_users=job.case.cached_users,
         sink=sink,
     ) as consumer:
         consumer.run(finished)

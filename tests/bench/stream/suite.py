@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streaming.errors import BrokerError
-from tests.bench.stream.cases import CASES, FULL, QUIXSTREAMS, STAGED, Case
+from tests.bench.stream.cases import CASES, FRUGAL, FULL, QUIXSTREAMS, STAGED, Case
 from tests.bench.stream.report import Findings, write
 from tests.bench.stream.rig import Rig, RigError, fill, running_rig
 from tests.bench.stream.runs import Run, Runner, Traffic
@@ -35,7 +35,7 @@ class Plan:
     memory_users: int = 1_000_000
 
 
-QUICK = Plan(rounds=1, events=300_000, memory_events=400_000, memory_users=100_000)
+QUICK = Plan(rounds=1, events=300_000, memory_events=500_000)
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Suite:
             with _said(f"{crowd.events:,} events of {crowd.users:,} users"):
                 fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
             with _said("watching memory over them"):
-                memory = self.runner.run(FULL, crowd, fresh=True)
+                memory = self.runner.run(FRUGAL, crowd, fresh=True)
         return Findings(runs, stages, self.plan.events, memory, crowd.users)
 
     def _topic(self, compression: str) -> Traffic:
