@@ -83,7 +83,7 @@ class Journal:
 
     def count(self, case: Case) -> int:
         """How often it was run."""
-        return len(self.runs[case])
+        return len(self.runs.get(case, ()))
 
     def note(self, run: Run) -> None:
         """One more run."""
