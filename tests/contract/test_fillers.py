@@ -1,5 +1,7 @@
 """What every generator promises, trained on the checkerboard: sums, invariances, seeds, and a use."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,11 @@ from models.training.sampling import train_diffusion, train_gan, train_vae
 from tests import checkerboard
 
 SHORT = Schedule(epochs=3, steps=4)
-SAMPLERS = {"vae": train_vae, "gan": train_gan, "diffusion": train_diffusion}
+SAMPLERS: dict[str, Callable[..., nn.Module]] = {
+    "vae": train_vae,
+    "gan": train_gan,
+    "diffusion": train_diffusion,
+}
 NAMES = ("blank", "neighbours", "encoder", "kshot_linear", "kshot_low_rank", "gaussian", *SAMPLERS)
 
 
