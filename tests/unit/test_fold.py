@@ -188,3 +188,27 @@ def test_affinity_is_the_sum_of_decayed_weights(events: list[UserEvent]) -> None
         for category in categories:
             expected[category] += weight / len(categories) * 0.5 ** ((last - event.time_ms) / (10 * DAY))
     assert found.affinity == pytest.approx(expected, abs=1e-9)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 200), st.sampled_from(ITEMS.ids)), max_size=30),
+    st.integers(0, 30),
+)
+def test_events_fold_together_as_one_by_one(drawn: list[tuple[int, int, str]], cut: int) -> None:
+    events = [
+        (offset, rating("ann", item, NOON + day * DAY, event_id=f"e{name}"))
+        for offset, (name, day, item) in enumerate(drawn)
+    ]
+    together, alone, refused = UNKNOWN, UNKNOWN, dict[int, Outcome]()
+    for part in (events[:cut], events[cut:]):
+        together, others = fold.run(together, 7, part)
+        refused |= others
+    for offset, event in events:
+        outcome = fold.judge(alone, event, Position(7, offset))
+        assert outcome is refused.get(offset, Outcome.FOLD)
+        if outcome is Outcome.FOLD:
+            alone = fold(alone, event, Position(7, offset))
+    assert_same(together, alone)
+    if together.activity is not None and alone.activity is not None:
+        assert together.activity.seen == alone.activity.seen
+        assert together.activity.offsets == alone.activity.offsets
