@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the gRPC server listens on")
     port: int = Field(50051, ge=0, le=65535, description="its port; 0 takes a free one")
     threads: int = Field(8, ge=1, le=256, description="gRPC handler threads, of each worker")
+    most_calls: int = Field(
+        128, ge=1, description="calls handled or waiting for a thread, of each worker; more are refused"
+    )
     workers: int = Field(
         1, ge=0, le=1024, description="serving processes that share the port; 0: one a core"
     )

@@ -43,6 +43,8 @@ class Operation:
     Attributes:
         transport: where and how it listens.
         threads: requests handled at once.
+        most_calls: calls handled or waiting for a thread; what comes beyond is refused at once, since
+            the callers of a longer queue would have gone by the time they are answered.
         tokens: file of clients and their permissions; None lets everyone call everything.
         rate_per_client: calls a second of one client; 0 for no limit.
         lame_duck_s: how long it goes on after it has said that it is not ready, for balancers to notice.
@@ -52,6 +54,7 @@ class Operation:
 
     transport: Transport = field(default_factory=Transport)
     threads: int = 8
+    most_calls: int = 128
     tokens: Path | None = None
     rate_per_client: float = 0.0
     lame_duck_s: float = 0.0
@@ -93,6 +96,7 @@ def listening(
         futures.ThreadPoolExecutor(operation.threads, thread_name_prefix="grpc"),
         interceptors=operation.interceptors(metrics),
         options=transport.options(),
+        maximum_concurrent_rpcs=operation.most_calls,
     )
     for service in (*services, *storeless):
         service.add_to(server)

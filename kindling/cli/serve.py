@@ -204,6 +204,7 @@ def operation_of(settings: Settings, place: Worker | None) -> "Operation":
     return Operation(
         transport,
         settings.threads,
+        settings.most_calls,
         settings.tokens,
         settings.rate_per_client,
         settings.lame_duck_s,

@@ -33,8 +33,8 @@ def train(
         task = progress.add_task("loading PyTorch", loss="")
         from feature_repo.workspace import Workspace
         from models.registry import Registry
+        from models.training.ground import Progress as Step
         from models.training.train import Arguments, train
-        from models.training.train import Progress as Step
 
         def watch(step: Step) -> None:
             loss = f"epoch {step.epoch}, validation loss {step.loss:.4f}" if step.epoch else ""

@@ -30,6 +30,8 @@ from models.registry import POINTER_FILE, Registry
 from service.listening import Operation
 from service.server import SERVICE, Running, running
 from service.transport import Transport, TransportError
+from streaming.stores.redis_rows import RedisRows
+from streaming.stores.sqlite_rows import SqliteRows
 from tests import checkerboard
 from tests.servers import running_redis
 
@@ -246,17 +248,21 @@ def test_a_refusal_names_the_field_in_its_details(served: Served) -> None:
         stub.AugmentBatch(pb.AugmentBatchRequest(), timeout=10)
 
 
-def test_with_the_store_down_priors_answer_and_say_so(
+def test_with_the_store_down_what_is_cached_and_priors_answer_and_say_so(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise ConnectionError("connection refused")
 
+    known = served.client.augment("cold")
     with monkeypatch.context() as patch:
-        patch.setattr(served.store.provider, "online_read", refuse)
-        filled = served.client.augment("cold")
-    assert (filled.rung, filled.degraded) == ("global_prior", True)
-    assert served.client.augment("cold", rungs=["generator"]).rung == "generator"
+        for reader in (RedisRows, SqliteRows):
+            patch.setattr(reader, "read", refuse)
+        stranger, cached = served.client.augment("a stranger"), served.client.augment("cold")
+    assert (stranger.rung, stranger.degraded) == ("global_prior", True)
+    assert (cached.rung, cached.affinity, cached.degraded) == (known.rung, known.affinity, True)
+    again = served.client.augment("cold", rungs=["generator"])
+    assert (again.rung, again.degraded) == ("generator", False)
 
 
 def test_health_and_reflection_are_there(served: Served) -> None:

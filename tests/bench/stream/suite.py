@@ -120,6 +120,8 @@ def main() -> None:
     if arguments.rounds:
         plan = Plan(arguments.rounds, plan.events, plan.users, plan.memory_events, plan.memory_users)
     cases = [case for case in CASES if arguments.only in case.title]
+    if not cases:
+        parser.error(f"--only: no case has {arguments.only!r} in its title")
     started = datetime.now(UTC)
     folder = arguments.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
