@@ -15,16 +15,16 @@ import numpy as np
 
 from models.bundle import Bundle
 from models.schema import SparseProfile, Tensors
-from service.batch import Batcher
-from service.blocks import NO_ITEM, Answer, assemble, merge
-from service.cache import EnrichedCache, Key
+from service.batch.batcher import Batcher
 from service.call import Call, Options
 from service.errors import DeadlineTooShort
-from service.fill import fill_rows
-from service.flight import Flights
+from service.fill.blocks import NO_ITEM, Answer, assemble, merge
+from service.fill.descent import fill_rows
 from service.metrics import Metrics, tenure
-from service.prepare import ServingModel
-from service.read import Reading
+from service.read.cache import EnrichedCache, Key
+from service.read.flight import Flights
+from service.read.profiles import Reading
+from service.versions.prepare import ServingModel
 
 __all__ = ["NO_ITEM", "Answer", "Augmenter"]
 

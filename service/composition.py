@@ -12,23 +12,23 @@ from feature_repo.workspace import Workspace
 from models.opener import Opener
 from models.registry import Registry
 from models.schema import TensorSchema
-from service.admin_servicer import AdminServicer
+from service.api.admin_servicer import AdminServicer
+from service.api.enriched import EnrichedFeatures
+from service.api.explain import Explainer
+from service.api.explain_servicer import ExplainServicer
+from service.api.feast_contract import Contract
+from service.api.feast_servicer import FeastServicer
+from service.api.rpc import Service
+from service.api.servicer import AugmentServicer
+from service.api.stored import StoredFills
 from service.augment import Augmenter
-from service.batch import Batcher
-from service.cache import EnrichedCache
+from service.batch.batcher import Batcher
 from service.call import Call, Options
-from service.enriched import EnrichedFeatures
-from service.explain import Explainer
-from service.explain_servicer import ExplainServicer
-from service.feast_contract import Contract
-from service.feast_servicer import FeastServicer
 from service.metrics import Metrics
-from service.read import Profiles
-from service.rpc import Service
-from service.servicer import AugmentServicer
-from service.stored import StoredFills
-from service.swap import ActiveModel
-from service.write_back import WriteBack
+from service.read.cache import EnrichedCache
+from service.read.profiles import Profiles
+from service.versions.swap import ActiveModel
+from service.write_back.writer import WriteBack
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from feast import FeatureStore
 from feature_repo.workspace import Workspace
 from models.opener import Opener
 from models.session import require_runtime
+from service.api.servicer import NAME as SERVICE
 from service.call import Call
 from service.composition import Composition, composed
 from service.errors import StoreDown
-from service.listening import Operation, listening
+from service.host.listening import Operation, listening
 from service.metrics import Metrics
-from service.servicer import NAME as SERVICE
-from service.swap import ActiveModel
-from service.write_back import WriteBack
+from service.versions.swap import ActiveModel
+from service.write_back.writer import WriteBack
 
 __all__ = ["SERVICE", "Running", "running"]
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from models.bundle import Bundle
 from models.schema import BLOCKS
-from service.blocks import NO_ITEM, Answer
-from service.decide import Decision
-from service.write_back import WriteBack
+from service.fill.blocks import NO_ITEM, Answer
+from service.fill.decide import Decision
+from service.write_back.writer import WriteBack
 from tests.shop import CATALOGUE
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

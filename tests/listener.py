@@ -9,11 +9,11 @@ from typing import Any
 
 import grpc
 
-from service.caller import current_caller
 from service.errors import InvalidField
-from service.listening import Operation, listening
+from service.host.caller import current_caller
+from service.host.listening import Operation, listening
+from service.host.transport import Transport
 from service.metrics import Metrics
-from service.transport import Transport
 
 NAME = "kindling.v1.AugmentService"
 ECHO = f"/{NAME}/Echo"
@@ -29,7 +29,7 @@ class Echo:
     metrics: Metrics = field(default_factory=Metrics)
 
     def add_to(self, server: grpc.Server) -> None:
-        """See `service.listening.Service`."""
+        """See `service.host.listening.Service`."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
             "Stream": grpc.stream_stream_rpc_method_handler(self.stream),

@@ -144,7 +144,7 @@ def _disk(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
-    from service.transport import TransportError, hold_port
+    from service.host.transport import TransportError, hold_port
 
     told = []
     for name, host, port in (
@@ -180,8 +180,8 @@ def _answers(address: str) -> bool:
 
 
 def _security(settings: Settings) -> str:
-    from service.access import AccessError, load_grants
-    from service.tls import TlsError, check_pair
+    from service.host.access import AccessError, load_grants
+    from service.host.tls import TlsError, check_pair
 
     told = []
     try:

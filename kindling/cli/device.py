@@ -24,7 +24,7 @@ def device(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     from models.device import serve_device
     from models.opener import Opener
-    from service.worker import Worker
+    from service.host.worker import Worker
 
     place = Worker.of_environment()
     say = typer.echo if place is None else place.say_ready

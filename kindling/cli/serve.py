@@ -19,10 +19,10 @@ from kindling.cli.light import leave_out_torch, leave_out_type_checks
 from kindling.cli.options import Var
 from kindling.parent import PARENT
 from kindling.settings import Settings, load_settings
-from service.worker import Worker
+from service.host.worker import Worker
 
 if TYPE_CHECKING:
-    from service.listening import Operation
+    from service.host.listening import Operation
     from service.metrics import Metrics
 
 START_S = 300.0
@@ -88,7 +88,7 @@ def serve(
     if print_config:
         typer.echo(yaml.safe_dump(settings.redacted(), sort_keys=False), nl=False)
         return
-    from service.logs import configure
+    from service.host.logs import configure
 
     configure(settings.log_format)
     place = Worker.of_environment()
@@ -136,9 +136,9 @@ def _serve(settings: Settings, place: Worker | None, address_file: Path | None) 
 
 def _supervise(settings: Settings, count: int, address_file: Path | None) -> None:
     """Answer calls in so many processes of the same command."""
-    from service.exposition import Workers, exposed
-    from service.supervise import Patience, Supervisor
-    from service.transport import hold_port
+    from service.host.exposition import Workers, exposed
+    from service.host.supervise import Patience, Supervisor
+    from service.host.transport import hold_port
 
     transport = operation_of(settings, None).transport
     leaving_s = transport.longest_s() if transport.max_connection_age_s else 0.0
@@ -158,7 +158,7 @@ def _supervise(settings: Settings, count: int, address_file: Path | None) -> Non
 @contextmanager
 def _device(settings: Settings) -> Iterator[dict[str, str]]:
     """The process that owns the GPU for all workers, and the setting by which they find it."""
-    from service.supervise import Patience, Supervisor
+    from service.host.supervise import Patience, Supervisor
 
     if settings.provider != "cuda" or settings.device is not None:
         yield {}
@@ -177,11 +177,11 @@ def operation_of(settings: Settings, place: Worker | None) -> "Operation":
     Raises:
         TracingError: there is no such exporter.
     """
-    from service.listening import Operation
-    from service.observer import Observer
-    from service.tls import TlsFiles
-    from service.tracing import Tracing, exporter_named
-    from service.transport import Transport
+    from service.host.listening import Operation
+    from service.host.observer import Observer
+    from service.host.tls import TlsFiles
+    from service.host.tracing import Tracing, exporter_named
+    from service.host.transport import Transport
 
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -230,7 +230,7 @@ def _telling(settings: Settings, place: Worker | None, metrics: "Metrics") -> Ab
     """Metrics at the endpoint, or for the supervisor that has it."""
     from prometheus_client import ProcessCollector, generate_latest
 
-    from service.exposition import exposed
+    from service.host.exposition import exposed
 
     ProcessCollector(registry=metrics.registry)
     if place is None:

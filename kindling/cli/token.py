@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from service.access import Permission, digest
+from service.host.access import Permission, digest
 
 
 def token(

@@ -20,7 +20,7 @@ def tracer_of(settings: Settings) -> "Iterator[Tracer | None]":
     if settings.traces is None:
         yield None
         return
-    from service.tracing import Tracing, exporter_named
+    from service.host.tracing import Tracing, exporter_named
 
     tracing = Tracing(exporter_named(settings.traces), settings.trace_share)
     try:

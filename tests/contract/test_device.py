@@ -21,7 +21,7 @@ from models.registry import Registry
 from models.remote import RemoteError, RemoteSession
 from models.schema import Tensors
 from models.session import DeviceUnavailable, InferenceSession, OnnxSession, RuntimeProviderError
-from service.swap import ActiveModel
+from service.versions.swap import ActiveModel
 from tests.marked import SCHEMA, asked, marked_bundle
 from tests.waiting import eventually
 

@@ -10,17 +10,17 @@ from kindling.v1 import augment_pb2 as profile_pb
 from kindling.v1 import explain_pb2 as pb
 from models.opener import Opener
 from models.schema import HISTORY_LENGTH, SparseProfile, Tensors
+from service.api.explain import Explainer, evidence_of
+from service.api.explain_servicer import ExplainServicer
 from service.augment import Augmenter
-from service.batch import Batcher
-from service.blocks import Answer
+from service.batch.batcher import Batcher
 from service.call import Call
 from service.errors import InvalidField
-from service.explain import Explainer, evidence_of
-from service.explain_servicer import ExplainServicer
+from service.fill.blocks import Answer
 from service.metrics import Metrics
-from service.prepare import ServingModel, prepare
-from service.read import Reading
-from service.recorded import Recorded
+from service.read.profiles import Reading
+from service.versions.prepare import ServingModel, prepare
+from service.versions.recorded import Recorded
 from tests import checkerboard
 
 NOW_MS = 1_700_000_000_000

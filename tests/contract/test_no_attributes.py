@@ -10,7 +10,7 @@ from models.bundle import Bundle
 from models.schema import SparseProfile
 from models.session import OnnxSession
 from models.training.train import Arguments, train
-from service.request import unpack_profiles
+from service.api.request import unpack_profiles
 from tests import checkerboard
 
 

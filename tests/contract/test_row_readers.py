@@ -16,7 +16,7 @@ from feast.protos.feast.types.Value_pb2 import StringList, Value
 
 from feature_repo.keys import user_key
 from feature_repo.store import apply
-from service.rows import FeastRows, MemoryRows, Rows, StoreRows, StoreUnavailable, rows_of
+from service.read.rows import FeastRows, MemoryRows, Rows, StoreRows, StoreUnavailable, rows_of
 from streaming.stores.port import NO_ROW, Unguarded, Write
 from tests.guarded import AT_NS, guard, number, plain_reader, write_of
 from tests.servers import running_redis

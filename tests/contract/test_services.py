@@ -208,7 +208,7 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("of cold, who is 34 and lives in Bath")
 
-    monkeypatch.setattr("service.servicer.allowed_rungs", fail)
+    monkeypatch.setattr("service.api.servicer.allowed_rungs", fail)
     with pytest.raises(grpc.RpcError) as refusal:
         augment.Augment(pb.AugmentRequest(user_id="cold"), timeout=TIMEOUT_S)
     assert reasons(refusal.value) == (grpc.StatusCode.INTERNAL, "UNEXPECTED", "")

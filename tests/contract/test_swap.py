@@ -14,9 +14,9 @@ from models.bundle import BundleError
 from models.opener import Opener
 from models.registry import POINTER_FILE, Registry, RegistryError
 from models.session import DeviceUnavailable, InferenceSession
-from service.infer import run_rung
+from service.fill.infer import run_rung
 from service.metrics import Metrics
-from service.swap import ActiveModel, ServingModel
+from service.versions.swap import ActiveModel, ServingModel
 from tests.marked import (
     SCHEMA,
     asked,

@@ -9,11 +9,11 @@ import pytest
 
 from models.registry import Registry
 from service.augment import Augmenter
-from service.batch import Batcher
+from service.batch.batcher import Batcher
 from service.call import Call, Options
 from service.metrics import Metrics
-from service.read import Reading
-from service.swap import ActiveModel
+from service.read.profiles import Reading
+from service.versions.swap import ActiveModel
 from tests.marked import SCHEMA, asked, marked_bundle
 from tests.waiting import eventually
 

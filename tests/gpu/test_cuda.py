@@ -16,8 +16,8 @@ from models.device import Device
 from models.opener import Opener
 from models.remote import RemoteSession
 from models.session import OnnxSession, RuntimeProviderError, open_runtime, require_runtime
-from service.prepare import prepare
-from service.recorded import Recorded
+from service.versions.prepare import prepare
+from service.versions.recorded import Recorded
 from tests import checkerboard
 
 pytestmark = pytest.mark.gpu

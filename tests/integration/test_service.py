@@ -27,9 +27,9 @@ from kindling.v1 import augment_pb2_grpc
 from models.bundle import MANIFEST_FILE
 from models.recommenders.ranker import Ranker
 from models.registry import POINTER_FILE, Registry
-from service.listening import Operation
+from service.host.listening import Operation
+from service.host.transport import Transport, TransportError
 from service.server import SERVICE, Running, running
-from service.transport import Transport, TransportError
 from streaming.stores.redis_rows import RedisRows
 from streaming.stores.sqlite_rows import SqliteRows
 from tests import checkerboard

@@ -14,9 +14,9 @@ import redis
 from feature_repo.store import apply
 from service.call import Call
 from service.metrics import Metrics
-from service.profile import ProfileReader
-from service.read import Profiles
-from service.rows import StoreRows
+from service.read.profile import ProfileReader
+from service.read.profiles import Profiles
+from service.read.rows import StoreRows
 from tests.servers import free_port, running_redis
 from tests.shop import CATALOGUE, shop_workspace
 from tests.waiting import eventually

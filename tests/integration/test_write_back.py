@@ -18,11 +18,11 @@ from feature_repo.store import apply
 from feature_repo.tombstones import Tombstone, Tombstones
 from feature_repo.workspace import Workspace
 from models.bundle import Bundle
-from service.augmented_row import VIEW, AugmentedRow
-from service.fill_log import FillLog
-from service.fill_sink import FillSink
 from service.metrics import Metrics
-from service.write_back import WriteBack
+from service.write_back.log import FillLog
+from service.write_back.row import VIEW, AugmentedRow
+from service.write_back.sink import FillSink
+from service.write_back.writer import WriteBack
 from tests.fills import answer_of, offer
 from tests.guarded import plain_reader
 from tests.marked import marked_bundle
@@ -212,7 +212,7 @@ def test_a_full_disk_loses_the_oldest_and_then_none(
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_part(folder, *args)
 
-    monkeypatch.setattr("service.fill_log.write_part", write)
+    monkeypatch.setattr("service.write_back.log.write_part", write)
     before = set((workspace.offline / VIEW).glob("*.parquet"))
     view = store.get_feature_view(VIEW)
     log = FillLog(workspace, view, metrics, part_rows=2, most_rows=3, retry_s=0.005)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.access import Access, AccessError, Permission, digest, permission_for
 from service.errors import PermissionDenied, Unauthenticated
+from service.host.access import Access, AccessError, Permission, digest, permission_for
 
 AUGMENT = "/kindling.v1.AugmentService/Augment"
 ACTIVATE = "/kindling.v1.AdminService/ActivateModel"
@@ -70,7 +70,7 @@ def test_each_service_is_a_permission_and_an_unknown_one_the_highest(
 
 
 def test_tokens_change_while_the_server_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.access._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("service.host.access._LOOK_EVERY_S", 0.0)
     access = Access(path)
     write(path, ("film", "n3w", ["augment", "explain"]))
     os.utime(path, ns=(1, 1))

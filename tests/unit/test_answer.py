@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from kindling.v1 import augment_pb2 as pb
 from models.bundle import Bundle
-from service.answer import Replies, packed
-from service.blocks import NO_ITEM, Answer
-from service.decide import Decision
-from service.wire import stream_response, varint
+from service.api.answer import Replies, packed
+from service.api.wire import stream_response, varint
+from service.fill.blocks import NO_ITEM, Answer
+from service.fill.decide import Decision
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 AT_MS = 1_767_323_045_678

@@ -13,16 +13,16 @@ from models.bundle import Bundle
 from models.schema import SparseProfile, Tensors
 from models.session import OnnxSession
 from service.augment import NO_ITEM, Answer, Augmenter
-from service.batch import Batcher
-from service.cache import EnrichedCache
+from service.batch.batcher import Batcher
 from service.call import Call, Options
-from service.circuit import Circuit
-from service.decide import Policy
 from service.errors import Cancelled, DeadlineTooShort, Overloaded
-from service.ladder import PRIORS, Circuits, Pace
+from service.fill.circuit import Circuit
+from service.fill.decide import Policy
+from service.fill.ladder import PRIORS, Circuits, Pace
 from service.metrics import Metrics
-from service.prepare import ServingModel
-from service.read import Reading
+from service.read.cache import EnrichedCache
+from service.read.profiles import Reading
+from service.versions.prepare import ServingModel
 from tests.marked import SCHEMA, marked_bundle
 from tests.waiting import eventually
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from models.schema import Tensors
-from service.batch import Batcher
+from service.batch.batcher import Batcher
+from service.batch.linger import Linger
+from service.batch.pending import BatcherClosed, Dropped, Late, QueueFull, RunFailed, Stuck
 from service.call import Call
-from service.linger import Linger
 from service.metrics import Metrics
-from service.pending import BatcherClosed, Dropped, Late, QueueFull, RunFailed, Stuck
 from tests.waiting import eventually
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.schema import Floats, Tensors, observed_embedding
-from service.blend import ObservedItems, Scales, blend
+from service.fill.blend import ObservedItems, Scales, blend
 
 
 def floats(*rows: list[float]) -> Floats:

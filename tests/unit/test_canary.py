@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.canary import Canary
+from service.versions.canary import Canary
 
 
 @given(st.text(), st.floats(0.001, 1), st.floats(0.001, 1))

@@ -1,6 +1,6 @@
 """A circuit opens after repeated failures, lets one trial through, and closes when it succeeds."""
 
-from service.circuit import Circuit
+from service.fill.circuit import Circuit
 
 
 class Hands:

@@ -12,8 +12,8 @@ import pytest
 from kindling.client import Client, DeadlineExceeded, InvalidRequest, KindlingError, PastEvent, Unavailable
 from kindling.v1 import augment_pb2 as pb
 from kindling.v1 import augment_pb2_grpc
+from service.api.rpc import refuse
 from service.errors import InvalidField, ModelUnavailable
-from service.rpc import refuse
 
 
 class Servicer(augment_pb2_grpc.AugmentServiceServicer):

@@ -14,9 +14,9 @@ from kindling.client import Client, Denied, Filled, InvalidRequest, Overloaded, 
 from kindling.client.errors import KindlingError
 from kindling.client.retry import RetryBudget
 from kindling.v1 import augment_pb2 as pb
+from service.api.rpc import refuse
 from service.errors import InvalidField, MessageTooLarge, RequestError, StoreDown, Unauthenticated
 from service.errors import Overloaded as Busy
-from service.rpc import refuse
 
 
 @dataclass

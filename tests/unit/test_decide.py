@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.decide import Evidence, Policy
-from service.ladder import Pace
+from service.fill.decide import Evidence, Policy
+from service.fill.ladder import Pace
 
 
 class Champions:

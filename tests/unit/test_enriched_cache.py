@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.cache import EnrichedCache, Key
 from service.metrics import Metrics
+from service.read.cache import EnrichedCache, Key
 
 ANN, BOB, EVE = (Key(user, "v1") for user in ("ann", "bob", "eve"))
 

@@ -6,7 +6,7 @@ from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo.store import open_store
 from feature_repo.workspace import Workspace
-from service.feast_contract import Contract, filled_columns
+from service.api.feast_contract import Contract, filled_columns
 
 
 def test_what_is_applied_later_is_taken_over(workspace: Workspace, store: FeatureStore) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from service.call import Call
 from service.errors import Cancelled, DeadlineTooShort
-from service.flight import Flights
 from service.metrics import Metrics
+from service.read.flight import Flights
 from tests.waiting import eventually
 
 

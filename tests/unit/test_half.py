@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from models.bundle import Bundle, BundleError, half_of
 from models.opener import Opener
 from models.samples import Samples
-from service.prepare import prepare
-from service.recorded import Recorded
+from service.versions.prepare import prepare
+from service.versions.recorded import Recorded
 from tests.marked import SCHEMA, asked, marked_bundle
 
 

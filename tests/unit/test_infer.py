@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from models.schema import SparseProfile, Tensors, TensorSchema
-from service.blend import ObservedItems, Scales
-from service.circuit import Circuit
-from service.infer import SOUND, BadFill, Filler, run_rung
-from service.ladder import Circuits
+from service.fill.blend import ObservedItems, Scales
+from service.fill.circuit import Circuit
+from service.fill.infer import SOUND, BadFill, Filler, run_rung
+from service.fill.ladder import Circuits
 from tests.marked import CALIBRATION
 from tests.shop import CATALOGUE, ITEMS
 

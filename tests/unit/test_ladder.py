@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ladder import LADDER, PRIORS, Circuits, Pace
+from service.fill.ladder import LADDER, PRIORS, Circuits, Pace
 
 
 class Hands:

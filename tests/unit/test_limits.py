@@ -4,7 +4,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from service.errors import Overloaded
-from service.limits import RateLimits
+from service.host.limits import RateLimits
 
 
 class Clock:

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.access import digest
-from service.health import LIVE, Health
-from service.listening import Operation
-from service.logs import configure
-from service.observer import Observer
-from service.transport import Transport, TransportError
+from service.host.access import digest
+from service.host.health import LIVE, Health
+from service.host.listening import Operation
+from service.host.logs import configure
+from service.host.observer import Observer
+from service.host.transport import Transport, TransportError
 from tests.listener import NAME, Echo, call, echoing, method, stream
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -9,15 +9,15 @@ import pytest
 from models.bundle import Bundle
 from models.schema import SparseProfile, Tensors
 from service.augment import Answer, Augmenter
-from service.batch import Batcher
-from service.cache import EnrichedCache
+from service.batch.batcher import Batcher
 from service.call import Call, Options
-from service.decide import Policy
 from service.errors import Cancelled, DeadlineTooShort
-from service.ladder import Pace
+from service.fill.decide import Policy
+from service.fill.ladder import Pace
 from service.metrics import Metrics
-from service.prepare import ServingModel
-from service.read import Reading
+from service.read.cache import EnrichedCache
+from service.read.profiles import Reading
+from service.versions.prepare import ServingModel
 from tests.marked import SCHEMA, marked_bundle
 
 USERS, IDS, THREADS = 30_000, 100_000, 6

@@ -10,10 +10,10 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList
 from models.schema import SparseProfile
 from service.call import Call
 from service.metrics import Metrics
-from service.profile import ACTIVITY
-from service.read import Profiles
-from service.rows import MemoryRows, Row, StoreUnavailable
-from service.store_circuit import StoreCircuit
+from service.read.profile import ACTIVITY
+from service.read.profiles import Profiles
+from service.read.rows import MemoryRows, Row, StoreUnavailable
+from service.read.store_circuit import StoreCircuit
 from tests.shop import CATALOGUE
 from tests.waiting import eventually
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.schema import Tensors
-from service.recorded import Recorded
+from service.versions.recorded import Recorded
 
 
 def tensors(value: float, rows: int = 1) -> Tensors:

@@ -8,8 +8,7 @@ import pytest
 
 from kindling.v1 import augment_pb2 as pb
 from models.schema import SparseProfile, TensorSchema
-from service.errors import InvalidField, ModelUnavailable
-from service.request import (
+from service.api.request import (
     MAX_ROWS,
     allowed_rungs,
     check_user_id,
@@ -19,6 +18,7 @@ from service.request import (
     unpack_profiles,
     wanted_blocks,
 )
+from service.errors import InvalidField, ModelUnavailable
 from tests.shop import CATALOGUE, ITEMS
 
 SCHEMA = TensorSchema.of(CATALOGUE, ITEMS)

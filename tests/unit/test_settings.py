@@ -10,8 +10,8 @@ from kindling.cli.app import app, register
 from kindling.cli.serve import operation_of
 from kindling.settings import SettingsError, load_settings
 from models.opener import Opener
-from service.access import Permission, digest, load_grants
-from service.worker import Worker
+from service.host.access import Permission, digest, load_grants
+from service.host.worker import Worker
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from models.schema import Floats, Indices
-from service.decide import Decision
+from service.fill.decide import Decision
 from service.metrics import Metrics
-from service.shadow import WAITING, Shadow, affinity_distance, rank_overlap
+from service.versions.shadow import WAITING, Shadow, affinity_distance, rank_overlap
 
 MODEL: Any = SimpleNamespace(bundle=SimpleNamespace(version="v2"))
 ROWS = {"count": np.zeros((1, 1), np.float32)}

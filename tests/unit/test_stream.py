@@ -9,10 +9,10 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 from kindling.v1 import augment_pb2 as pb
+from service.api.stream import Streams
 from service.call import Call
 from service.errors import DeadlineTooShort, InvalidField, Overloaded
 from service.metrics import Metrics
-from service.stream import Streams
 
 WAIT_S = 20.0
 

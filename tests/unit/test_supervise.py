@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from service.exposition import Workers, merged
-from service.supervise import Patience, Supervisor, SupervisorError
-from service.worker import ENVIRONMENT, Worker, ask
+from service.host.exposition import Workers, merged
+from service.host.supervise import Patience, Supervisor, SupervisorError
+from service.host.worker import ENVIRONMENT, Worker, ask
 
 QUICK = Patience(first_s=0.01, longest_s=0.05, stop_s=10)
 
 GOOD = """
 import signal, sys
-from service.worker import Worker
+from service.host.worker import Worker
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 place = Worker.of_environment()
 text = f"# TYPE kindling_x_total counter\\nkindling_x_total {place.slot + 1}.0\\n"

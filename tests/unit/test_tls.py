@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.listening import Operation
-from service.tls import TlsError, TlsFiles, check_pair
-from service.transport import Transport
+from service.host.listening import Operation
+from service.host.tls import TlsError, TlsFiles, check_pair
+from service.host.transport import Transport
 from tests.certificates import Authority
 from tests.listener import call, echoing
 

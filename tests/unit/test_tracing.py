@@ -7,9 +7,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.listening import Operation
-from service.observer import Observer
-from service.tracing import Tracing, TracingError, exporter_named
+from service.host.listening import Operation
+from service.host.observer import Observer
+from service.host.tracing import Tracing, TracingError, exporter_named
 from streaming.records import Record
 from streaming.tracing import current_headers, links, traced, untraced
 from tests.listener import NAME, call, echoing

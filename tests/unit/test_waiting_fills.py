@@ -3,8 +3,8 @@
 import pytest
 
 from models.bundle import Bundle
-from service.augmented_row import FEATURES, AugmentedRow, augmented_rows
-from service.waiting import Mark, Offer, Waiting
+from service.write_back.row import FEATURES, AugmentedRow, augmented_rows
+from service.write_back.waiting import Mark, Offer, Waiting
 from tests.fills import NOON, answer_of
 from tests.marked import marked_bundle
 

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.schema import Tensors
-from service.batch import Batcher
+from service.batch.batcher import Batcher
+from service.batch.pending import Pending
+from service.batch.stage import LARGEST
 from service.call import Call
 from service.metrics import Metrics
-from service.pending import Pending
-from service.stage import LARGEST
 from tests.fault.serve.counted import inferred
 from tests.fault.serve.oracle import Verdict
 

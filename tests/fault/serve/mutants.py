@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from models.schema import Tensors
-from service.batch import Batcher
-from service.fill import _Fill
-from service.infer import Checks
-from service.pending import Piece
+from service.batch.batcher import Batcher
+from service.batch.pending import Piece
+from service.fill.descent import _Fill
+from service.fill.infer import Checks
 
 Patch = tuple[Any, str, Any]
 

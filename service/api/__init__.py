@@ -1,0 +1,1 @@
+"""Requests in, replies out: what callers may ask, in `kindling.v1` and in Feast's own API."""

@@ -1,0 +1,1 @@
+"""Rows of many calls → batches of one device."""

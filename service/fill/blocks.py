@@ -1,0 +1,133 @@
+"""The filled blocks of many rows, from several rungs, put together as one answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from models.bundle import Bundle
+from models.schema import BLOCKS, Floats, Indices, Tensors, TensorSchema
+from service.fill.decide import Decision
+
+NO_ITEM = -1
+
+
+@dataclass(slots=True)
+class Answer:
+    """The answer to a batch of B profiles, as arrays. Not changed once it was given.
+
+    Attributes:
+        affinity: [B, C].
+        embedding: [B, D].
+        virtual_items: [B, M] item indices, `NO_ITEM` where nothing was filled.
+        virtual_weights: [B, M].
+        confidence: [B, 3], in the order of `BLOCKS`.
+        observed_weight: [B, 2] weight of observed evidence in affinity and embedding.
+        counts: [B] events observed.
+        decisions: which rung answered each row, and why better ones did not.
+        bundle: the one behind every row.
+        generated_at: when.
+        degraded: the store was out, or a rung that should have answered could not.
+        cached: rows that were computed for an earlier request.
+    """
+
+    affinity: Floats
+    embedding: Floats
+    virtual_items: Indices
+    virtual_weights: Floats
+    confidence: Floats
+    observed_weight: Floats
+    counts: npt.NDArray[np.int64]
+    decisions: list[Decision]
+    bundle: Bundle
+    generated_at: datetime
+    degraded: bool = False
+    cached: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def model_version(self) -> str:
+        """The bundle's."""
+        return self.bundle.version
+
+    def blocks(self) -> Tensors:
+        """The arrays, by name."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+Blocks = tuple[Floats, Floats, Indices, Floats, Floats, Floats]
+"""The arrays of an answer, in its order."""
+
+_NAMES = ("affinity", "embedding", "virtual_items", "virtual_weights", "confidence", "observed_weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Blocks of some rows of an answer.
+
+    Attributes:
+        rows: which, in the order of the blocks.
+        blocks: by name, as `blend` returns them.
+    """
+
+    rows: Sequence[int]
+    blocks: Tensors
+
+
+def observed_blocks(tensors: Tensors, observed_embedding: Floats, schema: TensorSchema) -> Tensors:
+    """The blocks of users who need no fill: what they did, and no virtual interactions."""
+    rows = len(observed_embedding)
+    return {
+        "affinity": tensors["affinity"],
+        "embedding": observed_embedding,
+        "virtual_items": np.full((rows, schema.virtual_length), NO_ITEM, np.int64),
+        "virtual_weights": np.zeros((rows, schema.virtual_length), np.float32),
+        "confidence": np.ones((rows, len(BLOCKS)), np.float32),
+        "observed_weight": np.ones((rows, 2), np.float32),
+    }
+
+
+def assemble(parts: Sequence[Part], rows: int) -> Blocks:
+    """The blocks of all rows. A part that holds all of them is passed on as it is."""
+    if len(parts) == 1:
+        blocks = parts[0].blocks
+        return cast(Blocks, tuple([blocks[name] for name in _NAMES]))
+    whole = []
+    for name in _NAMES:
+        like = parts[0].blocks[name]
+        block = np.empty((rows, *like.shape[1:]), like.dtype)
+        for part in parts:
+            block[part.rows] = part.blocks[name]
+        whole.append(block)
+    return cast(Blocks, tuple(whole))
+
+
+def merge(kept: Mapping[int, Answer], fresh: Answer | None, rows: Sequence[int]) -> Answer:
+    """One answer of those kept, of one row each, and a fresh one.
+
+    Args:
+        kept: by row of the merged answer; at least one.
+        fresh: if anything was computed.
+        rows: where the rows of `fresh` go.
+    """
+    first = fresh or next(iter(kept.values()))
+    if fresh is None and len(kept) == 1:
+        return replace(first, cached=frozenset({0}))
+    whole = len(kept) + len(rows)
+    parts = [Part([row], answer.blocks()) for row, answer in kept.items()]
+    answers = {row: (answer, 0) for row, answer in kept.items()}
+    if fresh is not None:
+        parts.append(Part(rows, fresh.blocks()))
+        answers |= {row: (fresh, position) for position, row in enumerate(rows)}
+    ordered = [answers[row] for row in range(whole)]
+    return Answer(
+        *assemble(parts, whole),
+        np.array([answer.counts[position] for answer, position in ordered]),
+        [answer.decisions[position] for answer, position in ordered],
+        first.bundle,
+        first.generated_at,
+        any(answer.degraded for answer, _ in ordered),
+        frozenset(kept),
+    )

@@ -1,0 +1,1 @@
+"""What runs a server, whatever it serves: its port, who may call, health, logs, traces, workers."""

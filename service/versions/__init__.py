@@ -1,0 +1,1 @@
+"""Which bundle serves whom, and how the next takes over."""

@@ -1,0 +1,1 @@
+"""Answers → `user_augmented`, online and offline, off the answer's path."""
