@@ -1,6 +1,5 @@
 """The gRPC server itself: services, health and reflection on one port, and a gate before them."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -21,8 +20,6 @@ from service.host.limits import RateLimits
 from service.host.observer import Observer
 from service.host.transport import Transport
 from service.metrics import Metrics
-
-logger = logging.getLogger(__name__)
 
 
 class Service(Protocol):

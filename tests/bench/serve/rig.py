@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection, socket
+from socket import create_connection
 
 from feature_repo.workspace import Workspace
 from models.bundle import Bundle
 from models.registry import Registry
 from tests.bench.serve import shop
 from tests.bench.serve.process import Process
+from tests.servers import free_port
 
 
 class RigError(RuntimeError):
@@ -96,13 +97,6 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run_module(name: str, *arguments: str) -> bytes:

@@ -19,8 +19,9 @@ from tests.bench.serve.h2load import Target
 from tests.bench.serve.messages import PACKED, SINGLE, Profiles, write
 from tests.bench.serve.peers import JOB
 from tests.bench.serve.process import Process
-from tests.bench.serve.rig import Rig, free_port, listens, run_module
+from tests.bench.serve.rig import Rig, listens, run_module
 from tests.bench.serve.shop import user_name
+from tests.servers import free_port
 
 GRPC = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "1S"}
 _BYTES, _JSON = "application/octet-stream", "application/json"

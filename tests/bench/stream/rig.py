@@ -14,6 +14,7 @@ import redis
 from confluent_kafka import Producer
 
 from streaming.broker.local import LocalBroker
+from tests.servers import free_port
 
 PARTITIONS = 8
 _REDIS_SECONDS = 10.0
@@ -75,7 +76,7 @@ def running_rig() -> Iterator[Rig]:
 def _running_redis() -> Iterator[tuple[str, psutil.Process]]:
     folder = Path(tempfile.mkdtemp(prefix="kindling-bench-redis-"))
     socket = folder / "control"
-    port = _free_port()
+    port = free_port()
     options = {
         "--port": str(port),
         "--bind": "127.0.0.1",
@@ -94,14 +95,6 @@ def _running_redis() -> Iterator[tuple[str, psutil.Process]]:
         process.terminate()
         process.wait()
         shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    from socket import socket
-
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fill(broker: LocalBroker, topic: str, traffic: Iterable[tuple[bytes, bytes]], compression: str) -> None:
