@@ -1,38 +1,38 @@
-"""Rows of many calls → batches: one thread a device runs what has gathered while it ran the last batch.
+"""Rows of many calls → batches of one device, of which one runs at a time, with what gathered meanwhile.
 
-Submissions go through one inbox to that thread, which alone sorts, drops and batches them, so nothing but
-the inbox is shared. Interactive rows go first; bulk rows ride in what padding would waste and, while they
-wait, have every fifth batch to themselves.
+Whoever waits may lead: a caller that finds the device idle runs the batch that its rows are in on its own
+thread, and then wakes one of those whose rows gathered meanwhile to run the next. So a call that is alone
+changes no thread, and one that is not waits for one change alone. A session that has not shown to be prompt
+is left to a thread of the batcher's own: should it never come back, no caller is kept.
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from weakref import WeakSet
 
 from models.schema import Tensors
 from models.session import InferenceSession
 from service.batch.linger import Linger
-from service.batch.pending import BatcherClosed, Dropped, Pending, Piece, QueueFull, RunFailed, Stuck
-from service.batch.stage import LARGEST, Staging, bucket_of
+from service.batch.pending import BatcherClosed, Pending, Piece, QueueFull, RunFailed, Stuck
+from service.batch.stage import LARGEST, Staging
+from service.batch.waiting import Waiting
 from service.call import Call, Priority
 from service.metrics import Metrics
 
-_INTERACTIVE_IN_A_ROW = 4
-
-Queue = dict[int, deque[Piece]]
-"""Pieces that wait, by the identity of their session; no empty ones, so no session is kept alive."""
+_PROMPT_S = 0.005
+"""A session that took longer for its last batch is not run on a caller's thread."""
 
 
 class Batcher:
-    """Runs sessions on a thread of its own.
+    """Runs sessions on the threads of those who wait for them, or on one of its own.
 
     Args:
         metrics: where queue, compute and drops are counted.
         most_rows: rows that may wait, for each priority.
         linger: how long a batch waits for company.
-        stuck_after_s: a batch that takes longer means that the thread is stuck.
+        stuck_after_s: a batch that takes longer means that whoever runs it is stuck.
     """
 
     def __init__(
@@ -45,23 +45,24 @@ class Batcher:
         self.stuck_after_s = stuck_after_s
         self._metrics, self._linger = metrics, linger or Linger()
         self._most_rows = most_rows or {"interactive": 4_096, "bulk": 16_384}
-        self._waiting: dict[Priority, int] = {"interactive": 0, "bulk": 0}
+        self._waiting, self._staging = Waiting(metrics), Staging()
         self._lock = threading.Lock()
-        self._inbox: SimpleQueue[Piece | None] = SimpleQueue()
-        self._queues: dict[Priority, Queue] = {"interactive": {}, "bulk": {}}
-        self._staging = Staging()
-        self._in_a_row = 0
+        self._company = threading.Condition(self._lock)
+        self._expected = 0  # calls that a leader lingers for
+        self._prompt: WeakSet[InferenceSession] = WeakSet()
+        # Whether somebody runs a batch or was told to: the right to it passes from one to the next.
+        self._led = self._closed = False
         self._running_since: float | None = None
-        self._closed = False
         metrics.waiting_rows.watch(lambda: self.waiting_rows)
         metrics.stuck.watch(lambda: self.stuck)
+        self._orders: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="inference", daemon=True)
         self._thread.start()
 
     @property
     def waiting_rows(self) -> int:
         """Rows submitted that no batch has taken yet."""
-        return sum(self._waiting.values())
+        return sum(self._waiting.rows.values())
 
     @property
     def stuck(self) -> bool:
@@ -72,7 +73,7 @@ class Batcher:
     def submit(
         self, session: InferenceSession, tensors: Tensors, call: Call, label: str = "model"
     ) -> Pending:
-        """Have `session` run these rows in the company of others.
+        """Have `session` run these rows in the company of others, by the time that somebody asks for them.
 
         Args:
             session: its outputs must be new arrays, no views of its inputs: those are used again.
@@ -81,7 +82,7 @@ class Batcher:
 
         Raises:
             QueueFull: too many rows wait already.
-            Stuck: the thread is stuck.
+            Stuck: the batch that runs now does not come back.
             BatcherClosed: after `close`.
         """
         if self.stuck:
@@ -95,106 +96,102 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise BatcherClosed("the server is closing")
-            waiting = self._waiting[priority]
+            waiting = self._waiting.rows[priority]
             if waiting and waiting + rows > self._most_rows[priority]:
                 raise QueueFull(f"{waiting} {priority} rows wait already", self._clears_in_s(waiting))
-            self._waiting[priority] = waiting + rows
             for piece in pieces:
-                self._inbox.put(piece)
+                self._waiting.put(piece)
+            if self._expected and self._waiting.calls >= self._expected:
+                self._company.notify()
+            if not self._led and session not in self._prompt:
+                self._led = True
+                self._orders.put(True)
         return pending
+
+    def lead(self, pending: Pending) -> None:
+        """Run batches on this thread until `pending` is through; returns at once where another does so."""
+        with self._lock:
+            if self._led or pending.done:
+                pending.waits = True
+                return
+            self._led = True
+        self.go_on(pending)
+
+    def go_on(self, pending: Pending | None) -> None:
+        """Run batches, being the one to do so, until another has more use for the next.
+
+        Args:
+            pending: what this thread waits for; None if for nothing.
+        """
+        while True:
+            self._await_company()
+            with self._lock:
+                batch = self._waiting.batch()
+            if batch:
+                self._run(batch)
+                del batch  # no old model is kept alive by who waits
+            with self._lock:
+                if pending is not None:
+                    pending.waits = not pending.done
+                if not self._goes_on_here(pending):
+                    return
+
+    def give_up(self, pending: Pending, why: str) -> None:
+        """Nobody waits for `pending` any more."""
+        with self._lock:
+            pending.given_up, pending.waits = why, False
+            # It may have been told to lead just now.
+            if pending.told_to_lead:
+                self._goes_on_here(None)
 
     def close(self) -> None:
         """Run what waits, and stop; a thread that is stuck is left behind."""
-        with self._lock:  # so that nothing is put behind the order to close
+        with self._lock:
             self._closed = True
-            self._inbox.put(None)
+            self._company.notify()
+            if not self._led:
+                self._led = True
+                self._orders.put(True)
         while self._thread.is_alive() and not self.stuck:
             self._thread.join(self.stuck_after_s / 4)
+
+    def _goes_on_here(self, pending: Pending | None) -> bool:
+        """Pass the right to run batches on; True if it stays with who waits for `pending`."""
+        head = self._waiting.head()
+        if self._closed:
+            self._orders.put(True)
+        elif head is None:
+            self._led = False
+        elif head.session not in self._prompt:
+            self._orders.put(True)
+        elif head.pending is pending:
+            return True
+        elif head.pending.waits:
+            head.pending.tell_to_lead()
+        else:
+            # Who submitted it has yet to ask for it, and may never do.
+            self._orders.put(True)
+        return False
+
+    def _loop(self) -> None:
+        """Run batches whenever told to, until closed and done."""
+        while self._orders.get():
+            self.go_on(None)
+            with self._lock:
+                if self._closed and not self._waiting.calls:
+                    return
 
     def _clears_in_s(self, rows: int) -> float:
         """In how many seconds so many rows are likely to be done."""
         return max(0.001, rows / LARGEST * self._linger.usual_s)
 
-    def _loop(self) -> None:
-        # A turn's locals end with it: no old model is kept alive while nothing is asked for.
-        while self._turn():
-            pass
-
-    def _turn(self) -> bool:
-        """Run what waits next, once there is something; False if that was the last."""
-        if not any(self._queues.values()):
-            piece = self._inbox.get()
-            if piece is None:
-                return False
-            self._enqueue(piece)
-        closing = self._collect()
-        if not closing:
-            self._await_company()
-        while batch := self._next_batch():
-            self._run(batch)
-            if not closing:
-                break
-        return not closing
-
-    def _enqueue(self, piece: Piece) -> None:
-        self._queues[piece.call.priority].setdefault(id(piece.session), deque()).append(piece)
-
-    def _collect(self) -> bool:
-        """Take what is in the inbox; True if it holds the order to close."""
-        for _ in range(self._inbox.qsize()):
-            piece = self._inbox.get()
-            if piece is None:
-                return True
-            self._enqueue(piece)
-        return False
-
     def _await_company(self) -> None:
         calls, within_s = self._linger.company()
-        if not calls:
-            return
-        until = time.monotonic() + within_s
-        while sum(len(pieces) for queue in self._queues.values() for pieces in queue.values()) < calls:
-            try:
-                piece = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
-            except Empty:
-                return
-            if piece is None:
-                self._inbox.put(None)
-                return
-            self._enqueue(piece)
-
-    def _next_batch(self) -> list[Piece]:
-        """The pieces to run next, all of one session; empty if nobody waits for any."""
-        first, second = self._queues["interactive"], self._queues["bulk"]
-        if first and second:
-            self._in_a_row += 1
-            if self._in_a_row > _INTERACTIVE_IN_A_ROW:
-                first, second, self._in_a_row = second, first, 0
-        batch: list[Piece] = []
-        while not batch and (first or second):
-            leading = first or second
-            session = min(leading, key=lambda key: leading[key][0].submitted)
-            rows = self._take(batch, leading, session, LARGEST)
-            if batch and leading is first:
-                self._take(batch, second, session, bucket_of(rows) - rows)
-        return batch
-
-    def _take(self, batch: list[Piece], queue: Queue, session: int, room: int) -> int:
-        """Move pieces that somebody waits for into `batch`, at most `room` rows; how many it took."""
-        pieces, taken = queue.get(session, deque[Piece]()), 0
-        while pieces and taken + pieces[0].rows <= room:
-            piece = pieces.popleft()
+        if calls:
             with self._lock:
-                self._waiting[piece.call.priority] -= piece.rows
-            if reason := piece.unwanted():
-                self._metrics.dropped.add(piece.rows, reason)
-                piece.pending.fail(Dropped(reason))
-                continue
-            batch.append(piece)
-            taken += piece.rows
-        if session in queue and not pieces:
-            del queue[session]
-        return taken
+                self._expected = calls
+                self._company.wait_for(lambda: self._closed or self._waiting.calls >= calls, within_s)
+                self._expected = 0
 
     def _run(self, batch: list[Piece]) -> None:
         rows = sum(piece.rows for piece in batch)
@@ -211,12 +208,20 @@ class Batcher:
             return
         finally:
             took_s, self._running_since = time.monotonic() - started, None
+            self._judge(batch[0].session, took_s)
         start = 0
         for piece in batch:
             end = start + piece.rows
             piece.pending.put(piece.position, {name: values[start:end] for name, values in outputs.items()})
             start = end
         self._observe(batch, rows, started, took_s)
+
+    def _judge(self, session: InferenceSession, took_s: float) -> None:
+        """Note whether `session` may be run on the thread of a caller."""
+        if took_s > _PROMPT_S:
+            self._prompt.discard(session)
+        elif session not in self._prompt:
+            self._prompt.add(session)
 
     def _observe(self, batch: list[Piece], rows: int, started: float, took_s: float) -> None:
         metrics, label = self._metrics, batch[0].label

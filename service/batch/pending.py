@@ -58,14 +58,26 @@ class RunFailed(BatchError):
     """The session raised; its error is the cause."""
 
 
-class Watched(Protocol):
-    """Whatever runs the batches, and may be found stuck."""
+class Runner(Protocol):
+    """Whatever has the batches run, and may be found stuck."""
 
     stuck_after_s: float
 
     @property
     def stuck(self) -> bool:
         """Whether it does not come back."""
+        ...
+
+    def lead(self, pending: Pending) -> None:
+        """Run batches here until `pending` is through, unless another runs them."""
+        ...
+
+    def go_on(self, pending: Pending) -> None:
+        """Run batches here until `pending` is through, as told."""
+        ...
+
+    def give_up(self, pending: Pending, why: str) -> None:
+        """Nobody waits for `pending` any more."""
         ...
 
 
@@ -75,59 +87,95 @@ class Pending:
     Args:
         runner: whose batches they run in.
         pieces: how many there are.
+
+    Attributes:
+        given_up: why nobody waits for it any more.
+        done: whether all has come that will.
+        waits: whether somebody waits for it, and may be told to run the next batch.
+        told_to_lead: whether they were, and have not begun.
     """
 
-    __slots__ = ("_done", "_error", "_parts", "_runner", "_waiting", "given_up")
+    __slots__ = (
+        "_error",
+        "_left",
+        "_parts",
+        "_runner",
+        "_wake",
+        "done",
+        "given_up",
+        "told_to_lead",
+        "waits",
+    )
 
-    def __init__(self, runner: Watched, pieces: int) -> None:
-        self.given_up: str | None = None  # why nobody waits for it any more
-        self._runner, self._waiting = runner, pieces
+    def __init__(self, runner: Runner, pieces: int) -> None:
+        self.given_up: str | None = None
+        self.done = self.waits = self.told_to_lead = False
+        self._runner, self._left = runner, pieces
         self._parts: list[Tensors] = [{}] * pieces
         self._error: BatchError | None = None
-        # Held until the last piece is in: the cheapest way to wait for another thread.
-        self._done = threading.Lock()
-        self._done.acquire()
+        # Held until there is something to wake up for: the cheapest way to wait for another thread.
+        self._wake = threading.Lock()
+        self._wake.acquire()
 
     def result(self, within_s: float | None = None) -> Tensors:
         """The outputs, a row for each submitted, in their order. To be asked for once.
 
         Raises:
             Late: not within `within_s` seconds; the rows are dropped if they have not run yet.
-            Stuck: the thread that should run them is stuck.
+            Stuck: who should run them does not come back.
             Dropped, RunFailed: instead of an answer.
         """
         until = None if within_s is None else time.monotonic() + within_s
-        patience = self._runner.stuck_after_s
-        wait = patience if within_s is None else min(max(within_s, 0.0), patience)
-        while not self._done.acquire(timeout=wait):
-            if self._runner.stuck:
-                self.given_up = "stuck"
-                raise Stuck("the inference thread is stuck")
-            if until is not None:
-                left = until - time.monotonic()
-                if left <= 0:
-                    self.given_up = "late"
-                    raise Late("the batch did not come back in time")
-                wait = min(left, patience)
+        if not self.done and (within_s is None or within_s > 0):
+            self._runner.lead(self)
+        while not self.done:
+            self._await(until)
+            if self.told_to_lead:
+                self.told_to_lead = False
+                self._runner.go_on(self)
         if self._error is not None:
             raise self._error
         if len(self._parts) == 1:
             return self._parts[0]
         return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
 
+    def _await(self, until: float | None) -> None:
+        """Sleep until there is something to wake up for."""
+        runner = self._runner
+        patience = runner.stuck_after_s
+        while True:
+            left = patience if until is None else until - time.monotonic()
+            if self._wake.acquire(timeout=min(max(left, 0.0), patience)):
+                return
+            if runner.stuck:
+                runner.give_up(self, "stuck")
+                raise Stuck("the inference thread is stuck")
+            if until is not None and time.monotonic() >= until:
+                runner.give_up(self, "late")
+                raise Late("the batch did not come back in time")
+
+    def tell_to_lead(self) -> None:
+        """Have who waits run the next batch."""
+        self.waits, self.told_to_lead = False, True
+        self._wake.release()
+
     def put(self, position: int, outputs: Tensors) -> None:
         """One piece has run."""
         self._parts[position] = outputs
-        self._waiting -= 1
-        if not self._waiting and self._error is None:
-            self._done.release()
+        self._left -= 1
+        if not self._left and self._error is None:
+            self._finish()
 
     def fail(self, error: BatchError) -> None:
         """One piece came back without an answer, and so do all."""
-        self._waiting -= 1
-        if self._error is None:
+        self._left -= 1
+        if self.given_up is None:
             self._error, self.given_up = error, "failed"
-            self._done.release()
+            self._finish()
+
+    def _finish(self) -> None:
+        self.done, self.waits = True, False
+        self._wake.release()
 
 
 class Piece:

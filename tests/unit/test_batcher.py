@@ -10,7 +10,7 @@ import pytest
 from models.schema import Tensors
 from service.batch.batcher import Batcher
 from service.batch.linger import Linger
-from service.batch.pending import BatcherClosed, Dropped, Late, QueueFull, RunFailed, Stuck
+from service.batch.pending import BatcherClosed, Dropped, Late, Pending, QueueFull, RunFailed, Stuck
 from service.call import Call
 from service.metrics import Metrics
 from tests.waiting import eventually
@@ -97,6 +97,105 @@ def test_rows_of_two_sessions_never_share_a_batch(batcher: Batcher, held: Echo) 
     held.gate.set()
     assert [one.result(30)["answer"][0, 0] for one in pending] == [10, 10, 20, 20, 30, 30]
     assert other.batches == [[1, 2, 3, 1]]
+
+
+class Whereabouts(Echo):
+    """An echo that notes the threads it runs on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+
+    def run(self, tensors: Tensors) -> Tensors:
+        self.threads.append(threading.current_thread().name)
+        return super().run(tensors)
+
+
+def asked(pending: Pending, name: str) -> tuple[threading.Thread, list[Tensors]]:
+    """A thread that waits for the answer, and where it will put it."""
+    answers: list[Tensors] = []
+    thread = threading.Thread(target=lambda: answers.append(pending.result(30)), name=name)
+    thread.start()
+    return thread, answers
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every session counts as prompt, however busy the machine that runs this."""
+    monkeypatch.setattr("service.batch.batcher._PROMPT_S", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_caller_runs_its_own_rows_where_the_device_is_idle_and_the_session_prompt(
+    batcher: Batcher,
+) -> None:
+    session, here = Whereabouts(), threading.current_thread().name
+    for number in range(3):
+        batcher.submit(session, ids(number), Call()).result(30)
+    assert session.threads == ["inference", here, here]
+
+
+def test_a_session_that_took_long_is_left_to_another_thread(
+    batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, here = Whereabouts(), threading.current_thread().name
+    monkeypatch.setattr("service.batch.batcher._PROMPT_S", 600.0)
+    batcher.submit(session, ids(1), Call()).result(30)
+    monkeypatch.setattr("service.batch.batcher._PROMPT_S", 0.0)
+    for number in (2, 3):
+        batcher.submit(session, ids(number), Call()).result(30)
+    assert session.threads == ["inference", here, "inference"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_whose_rows_gathered_meanwhile_runs_them_with_those_of_others(batcher: Batcher) -> None:
+    session = Whereabouts()
+    batcher.submit(session, ids(0), Call()).result(30)  # the session has shown to be prompt
+    session.gate.clear()
+    session.entered.clear()
+    first = batcher.submit(session, ids(1), Call())
+    callers = [asked(first, "first")]
+    assert session.entered.wait(30)
+    pending = [batcher.submit(session, ids(number), Call()) for number in (2, 3)]
+    callers += [asked(one, f"later-{place}") for place, one in enumerate(pending)]
+    assert eventually(lambda: all(one.waits for one in pending))
+    assert not callers[1][1]
+    session.gate.set()
+    for thread, _ in callers:
+        thread.join(30)
+    assert [answers[0]["answer"][0, 0] for _, answers in callers] == [10, 20, 30]
+    assert session.batches[1:] == [[1], [2, 3]]
+    assert session.threads[1] == "first"
+
+
+@pytest.mark.usefixtures("patient")
+def test_rows_that_nobody_asks_for_do_not_hold_up_the_others(batcher: Batcher) -> None:
+    session, other = Whereabouts(), Whereabouts()
+    for one in (session, other):
+        batcher.submit(one, ids(0), Call()).result(30)
+    forgotten = batcher.submit(other, ids(1), Call())
+    assert batcher.submit(session, ids(2), Call()).result(30)["answer"].tolist() == [[20]]
+    assert eventually(lambda: forgotten.done)
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_gives_up_when_told_to_run_the_next_batch_passes_that_on(batcher: Batcher) -> None:
+    session = Whereabouts()
+    batcher.submit(session, ids(0), Call()).result(30)
+    session.gate.clear()
+    session.entered.clear()
+    runs = asked(batcher.submit(session, ids(1), Call()), "runs")
+    assert session.entered.wait(30)
+    leaves = batcher.submit(session, ids(2), Call())
+    leaves.waits = True  # as if somebody waited, who is about to lose patience
+    stays = asked(batcher.submit(session, ids(3), Call()), "stays")
+    session.gate.set()
+    assert eventually(lambda: leaves.told_to_lead)
+    batcher.give_up(leaves, "late")
+    for thread, _ in (runs, stays):
+        thread.join(30)
+    assert stays[1][0]["answer"].tolist() == [[30]]
+    assert session.batches == [[0], [1], [3]]
 
 
 class Expecting(Linger):
