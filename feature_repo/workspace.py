@@ -45,3 +45,8 @@ class Workspace:
     def bundles(self) -> Path:
         """The model registry: one folder a bundle and the pointer to the active one."""
         return self.root / "bundles"
+
+    @property
+    def runs(self) -> Path:
+        """Where trainings keep their state until they are done."""
+        return self.root / "runs"

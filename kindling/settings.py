@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     )
     topic: str = Field("events", description="the topic of user events")
     group_id: str = Field("kindling", description="consumer group that folds them")
+    training: dict[str, Any] = Field(
+        default_factory=dict,
+        description="options of learned generators, as `train --set` takes them",
+    )
     host: str = Field("127.0.0.1", description="address the gRPC server listens on")
     port: int = Field(50051, ge=0, le=65535, description="its port; 0 takes a free one")
     threads: int = Field(8, ge=1, le=256, description="gRPC handler threads, of each worker")

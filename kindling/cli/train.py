@@ -21,19 +21,32 @@ def train(
         bool, typer.Option("--activate/--no-activate", help="Let the new bundle serve at once.")
     ] = True,
     seed: Annotated[int, typer.Option(help="The same seed on the same data gives the same models.")] = 0,
+    told: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of learned generators, such as dropout=0.4, weight_decay=0.02, l2=1e-5, "
+            "perturbation=0.1, frozen=projection.*, epochs=30, gan.loss=non_saturating or "
+            "sampled_items=4096; more are in docs/training.md. Wins over `training:` of the settings.",
+        ),
+    ] = None,
 ) -> None:
     """Train the ranker and all ways to fill a profile, and write them as one bundle.
 
     The last users to join are held out: nothing of theirs trains, and nothing that happened after the
-    first of them joined. What is shown was measured on warm users that training did not fit.
+    first of them joined. What is shown was measured on warm users that training did not fit. A training
+    that is cut short goes on where it stood, if it is asked for once more as it was.
     """
-    workspace_root = load_settings(var=var).var.resolve()
+    settings = load_settings(var=var)
+    workspace_root = settings.var.resolve()
     console, started = Console(), time.monotonic()
     with _progress() as progress:
         task = progress.add_task("loading PyTorch", loss="")
         from feature_repo.workspace import Workspace
         from models.registry import Registry
         from models.training.ground import Progress as Step
+        from models.training.options import read_options
         from models.training.train import Arguments, train
 
         def watch(step: Step) -> None:
@@ -41,7 +54,8 @@ def train(
             progress.update(task, description=step.step, loss=loss)
 
         workspace = Workspace(workspace_root)
-        bundle = train(workspace.data, workspace.bundles, Arguments(seed=seed), watch)
+        arguments = Arguments(seed=seed, options=read_options(settings.training, told or ()))
+        bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs)
     if activate:
         Registry(workspace.bundles).activate(bundle.version)
     console.print(validation_table(bundle.metrics))

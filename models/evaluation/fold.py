@@ -17,8 +17,7 @@ from models.recommenders.port import Recommender, Shown
 from models.recommenders.sequence import fit_sequence
 from models.recommenders.tower import Tower
 from models.schema import Floats, Indices, TensorSchema
-from models.training.closed_form import DENSE_ITEMS
-from models.training.examples import Batch, Examples
+from models.training.examples import DENSE_ITEMS, Batch, Examples
 from models.training.generators import FUSED, MEMBERS
 from models.training.ground import Ground, Progress, Watch, lay_ground
 from models.training.histories import Histories

@@ -41,7 +41,7 @@ def denoise(denoiser: Denoiser, condition: torch.Tensor, noise: torch.Tensor) ->
     """
     noisy = noise
     for step in range(STEPS, 0, -1):
-        level = torch.full((len(noise), 1), step / STEPS)
+        level = torch.full((len(noise), 1), step / STEPS, device=noise.device)
         now, then = signal(level), signal(level - 1 / STEPS)
         clean = denoiser(condition, noisy, level)
         left = (noisy - now.sqrt() * clean) / (1 - now).clamp(min=1e-6).sqrt()

@@ -22,6 +22,8 @@ class Encoder(nn.Module):
     Source of the set form: M. Zaheer et al., "Deep Sets", NeurIPS 2017.
     """
 
+    EMBEDDING_LAYERS = ("offsets", "projection", "hidden.0")
+
     def __init__(self, prior: Prior, item_vectors: Floats) -> None:
         super().__init__()
         items, width = item_vectors.shape

@@ -54,7 +54,7 @@ def gradient_penalty(
 
     Source: I. Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017.
     """
-    share = torch.rand(len(real), 1)
+    share = torch.rand(len(real), 1, device=real.device)
     between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
     slope = torch.autograd.grad(critic(condition, between).sum(), between, create_graph=True)[0]
     penalty: torch.Tensor = ((slope.norm(dim=1) - 1) ** 2).mean()

@@ -16,6 +16,8 @@ DROPOUT = 0.2
 class Condition(nn.Module):
     """What is known of a user as one vector: events as a set, shares, attributes and the count."""
 
+    EMBEDDING_LAYERS = ("layer.0",)
+
     def __init__(self, prior: Prior, item_vectors: Floats) -> None:
         super().__init__()
         width = item_vectors.shape[1]

@@ -20,6 +20,8 @@ class TwoTower(nn.Module):
     on log popularity, so a new item can be ranked.
     """
 
+    EMBEDDING_LAYERS = ("taste", "item_tower", "mixture.0")
+
     def __init__(self, item_vectors: Floats, popularity: Floats, categories: int, attributes: int) -> None:
         super().__init__()
         width = item_vectors.shape[1]
@@ -56,10 +58,13 @@ class TwoTower(nn.Module):
         matched = self.taste(embedding) + self.mixture(torch.cat(features, dim=1))
         return torch.cat([matched, torch.ones_like(log_count)], dim=1)
 
-    def items(self) -> torch.Tensor:
-        """[I, MATCH_WIDTH + 1] item vectors."""
-        bias = self.log_popularity[:, None] * self.popularity_weight + self.item_bias(self.item_vectors)
-        return torch.cat([self.item_tower(self.item_vectors), bias], dim=1)
+    def items(self, chosen: torch.Tensor | None = None) -> torch.Tensor:
+        """[I, MATCH_WIDTH + 1] item vectors, of all items or of those at the positions `chosen`."""
+        vectors, log_popularity = self.item_vectors, self.log_popularity
+        if chosen is not None:
+            vectors, log_popularity = vectors[chosen], log_popularity[chosen]
+        bias = log_popularity[:, None] * self.popularity_weight + self.item_bias(vectors)
+        return torch.cat([self.item_tower(vectors), bias], dim=1)
 
 
 class Committee(nn.Module):

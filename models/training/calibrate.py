@@ -83,7 +83,8 @@ def calibrate(
         users = validation[histories.counts[validation] > count]
         if not len(users):
             users = validation
-        batch = examples.batch(histories.first(users, count))
+        cut = histories.first(users, count)
+        batch = examples.sampled_batch(cut)
         for name, rung in rungs.items():
             with torch.no_grad():
                 shares, embedding, items, weights = rung(*(batch[spec.name] for spec in inputs))
@@ -92,8 +93,8 @@ def calibrate(
             for block, part in (("affinity", slice(0, categories)), ("embedding", slice(categories, None))):
                 centre = mean[part].double().numpy()
                 confidences[name][block].append(explained_share(answer[:, part], full[:, part], centre))
-            hits = batch["later"].gather(1, items) * weights
-            confidences[name]["virtual_items"].append(float(hits.sum(dim=1).mean()))
+            hits = examples.used_later(cut, items.numpy()) * weights.numpy()
+            confidences[name]["virtual_items"].append(float(hits.sum(axis=1).mean()))
     return Calibration(
         kappa={name: task.kappa for name, task in tasks.items()},
         confidences={

@@ -13,9 +13,6 @@ from models.training.generator import fill_of
 from models.training.ground import Ground
 from models.training.histories import Cut, Doubles, sums_by_row
 
-DENSE_ITEMS = 4096
-"""Catalogues up to this size have a weight an item; no item-by-item matrix is made for larger ones."""
-
 RANK = 128
 _ITEM_RIDGES = (3.0, 10.0, 30.0, 100.0)
 _ATTRIBUTE_RIDGE = 60.0
@@ -23,8 +20,11 @@ _FIRST_SHARE = 0.5
 _CHUNK = 2048
 
 
-def fit_kshot_linear(ground: Ground, dense_items: int = DENSE_ITEMS) -> KShotLinear:
+def fit_kshot_linear(ground: Ground, dense_items: int | None = None) -> KShotLinear:
     """The k-shot linear completion of the training users' profiles.
+
+    Catalogues up to `dense_items` have a weight an item; for larger ones no item-by-item matrix is made,
+    but a map of `RANK` factors. If not given, the ground's option says so.
 
     At every anchor the ridge is the one whose fills let the frozen ranker foresee validation users best.
     Half of the examples are each user's first k events, which serving meets, half any k of them.
@@ -33,6 +33,7 @@ def fit_kshot_linear(ground: Ground, dense_items: int = DENSE_ITEMS) -> KShotLin
     users = train[histories.counts[train] > 1]
     known = {user: row for row, user in enumerate(train.tolist())}
     profiles = ground.profiles[[known[user] for user in users.tolist()]]
+    dense_items = ground.examples.dense_items if dense_items is None else dense_items
     factors = None if ground.schema.item_count <= dense_items else item_factors(ground)
     items = ground.schema.item_count
     width = items if factors is None else factors.shape[1]
@@ -121,12 +122,12 @@ def _assemble(ground: Ground, weights: list[Doubles], factors: Doubles | None) -
 
 def _best_ridge(ground: Ground, candidates: list[KShotLinear], count: int) -> int:
     """Which candidate's fills serve the ranker best after `count` events, blended with nothing."""
-    task, chosen = ground.task(UNBLENDED), ground.split.validation
+    task, chosen = ground.task(UNBLENDED), ground.validation
     histories = ground.examples.histories
     users = chosen[histories.counts[chosen] > count]
     if not len(users):
         return len(candidates) - 1
-    batch = ground.examples.batch(histories.first(users, count))
+    batch = ground.examples.sampled_batch(histories.first(users, count))
     with torch.no_grad():
         losses = [float(task.ranking_loss(batch, fill_of(model, batch))) for model in candidates]
     return int(np.argmin(losses))

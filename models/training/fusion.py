@@ -99,13 +99,13 @@ def try_mixtures(
 ) -> Trials:
     """Rank validation users by every mixture of the members' blends, after each anchor's count."""
     histories = ground.examples.histories
-    users = ground.split.validation[:MOST_USERS]
+    users = ground.validation[:MOST_USERS]
     mixtures = mixtures_of(len(fillers))
     worth = np.full((len(ANCHORS), len(mixtures), len(users)), np.nan)
     for place, count in enumerate(ANCHORS):
         known = histories.counts[users] > count
         if known.any():
-            batch = ground.examples.batch(histories.first(users[known], count))
+            batch = ground.examples.sampled_batch(histories.first(users[known], count))
             worth[place][:, known] = _worth(ground, batch, fillers, kappas, mixtures)
     return Trials(mixtures, worth)
 

@@ -1,5 +1,6 @@
 """Training the generator: few events shown, the blend judged by the frozen ranker and the full profile."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,17 @@ from models.generators.encoder import Encoder
 from models.generators.prior import Prior
 from models.recommenders.two_tower import Committee
 from models.schema import Indices
-from models.training.examples import Batch, Examples, few_shot, ranking_loss, top_loss, tower_arguments
-from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
+from models.training.examples import (
+    Batch,
+    Examples,
+    few_shot,
+    moved,
+    ranking_loss,
+    top_loss,
+    tower_arguments,
+)
+from models.training.loop import Fit, OnEpoch, Schedule, device, unwatched
+from models.training.regime import Regime
 
 SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=2e-3)
 BATCH = 128
@@ -39,6 +49,12 @@ class Task:
         self.ranker, self.kappa, self.spread = ranker, kappa, spread
         self.items = ranker.items().detach().T  # [T, I]
 
+    def to(self, device: torch.device) -> "Task":
+        """The same task on a device."""
+        if self.items.device == device:
+            return self
+        return Task(copy.deepcopy(self.ranker).to(device), self.kappa, self.spread.to(device))
+
     def blend(self, batch: Batch, fill: Fill) -> Fill:
         """Observed affinity and embedding, and the fill, by their weights at each row's count."""
         count = batch["count"]
@@ -49,8 +65,9 @@ class Task:
         )
 
     def scores(self, batch: Batch, profile: Fill) -> torch.Tensor:
-        """[B, I] the frozen ranker's scores for blended profiles."""
-        scores: torch.Tensor = self.ranker(*tower_arguments(batch, *profile)) @ self.items
+        """[B, I] the frozen ranker's scores for blended profiles, of the batch's items if it is sampled."""
+        items = self.items[:, batch["items"]] if "items" in batch else self.items
+        scores: torch.Tensor = self.ranker(*tower_arguments(batch, *profile)) @ items
         return scores
 
     def ranking_loss(self, batch: Batch, fill: Fill) -> torch.Tensor:
@@ -81,22 +98,40 @@ def train_generator(
     seed: int,
     schedule: Schedule = SCHEDULE,
     on_epoch: OnEpoch = unwatched,
+    regime: Regime | None = None,
 ) -> tuple[Encoder, Fit]:
-    """An encoder that corrects `prior`, in evaluation mode. Users with two events or more train it."""
+    """An encoder that corrects `prior`, in evaluation mode. Users with two events or more train it.
+
+    Args:
+        regime: how it is trained; its fit is named by the seed.
+    """
+    regime, where = regime or Regime(), device()
     torch.manual_seed(seed)
     histories = examples.histories
     train, validation = (users[histories.counts[users] > 1] for users in (train, validation))
-    model = Encoder(prior, examples.item_vectors)
-    batches = [examples.batch(histories.first(validation, count)) for count in VALIDATION_COUNTS]
+    model, task = Encoder(prior, examples.item_vectors), task.to(where)
+    batches = [
+        moved(examples.sampled_batch(histories.first(validation, count)), where)
+        for count in VALIDATION_COUNTS
+    ]
 
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
-        batch = examples.batch(few_shot(histories, users, MOST_SHOWN, rng))
+        cut = few_shot(histories, users, MOST_SHOWN, rng)
+        batch = moved(examples.sampled_batch(cut, rng=rng), where)
         return task.loss(batch, fill_of(model, batch))
 
     def validation_loss() -> float:
         with torch.no_grad():
             return float(np.mean([task.loss(batch, fill_of(model, batch)).item() for batch in batches]))
 
-    result = fit(model, training_loss, validation_loss, schedule, np.random.default_rng(seed), on_epoch)
+    result = regime.fit(
+        f"encoder-{seed}",
+        model,
+        training_loss,
+        validation_loss,
+        regime.options.schedule(schedule),
+        np.random.default_rng(seed),
+        on_epoch,
+    )
     return model, result

@@ -49,17 +49,17 @@ def train_members(
 
 def train_encoders(ground: Ground, seed: int, members: int, on_epoch: OnEpoch) -> Ensemble:
     """An ensemble of encoders that differ by their seed."""
-    split = ground.split
     encoders: list[nn.Module] = []
     for member in range(members):
         encoder, _ = train_generator(
             ground.examples,
             ground.shrinkage,
             ground.segment_prior,
-            split.train,
-            split.validation,
+            ground.split.train,
+            ground.validation,
             seed=seed * 1000 + member,
             on_epoch=on_epoch,
+            regime=ground.regime,
         )
         encoders.append(encoder)
     return Ensemble(encoders).eval()

@@ -1,7 +1,7 @@
 """The ground every generator stands on: examples, the frozen ranker, the priors, and what a fill is for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,16 @@ from models.training.generator import VALIDATION_COUNTS, Task
 from models.training.histories import Doubles, Histories
 from models.training.item_vectors import fit_item_vectors, fit_sharpness
 from models.training.recommender import train_committee
+from models.training.regime import Regime
 from models.training.split import Split
+from models.training.start import aligned
 
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _EVIDENCE = 10.0
 # Enough users to fit one number on, few enough for any catalogue.
-_SHARPNESS_USERS = 2000
+_SHARPNESS_USERS, _SHARPNESS_CELLS = 2000, 20_000_000
+# Where each user's scores are many, fewer users are to choose by.
+_SOME_USERS = 500
 
 
 class Progress(NamedTuple):
@@ -55,7 +59,9 @@ class Ground:
         kappa: per prior, the weights of its best blend with what was observed.
         spread: [C + D] variances, the units in which profiles are compared.
         sharpness: see `Rung`.
-        batches: validation users cut to each of `VALIDATION_COUNTS`.
+        validation: users to choose and calibrate by: all of the split's, or, in a large catalogue, some.
+        batches: those users cut to each of `VALIDATION_COUNTS`.
+        regime: how what stands on this ground is trained.
     """
 
     split: Split
@@ -68,7 +74,9 @@ class Ground:
     kappa: dict[str, dict[str, float]]
     spread: torch.Tensor
     sharpness: float
+    validation: Indices
     batches: list[Batch]
+    regime: Regime = field(default_factory=Regime)
 
     @property
     def schema(self) -> TensorSchema:
@@ -99,6 +107,7 @@ def lay_ground(
     seed: int,
     rankers: int,
     watch: Watch = unwatched,
+    regime: Regime | None = None,
 ) -> Ground:
     """Fit on what warm users did before the cutoff.
 
@@ -106,21 +115,32 @@ def lay_ground(
         content: [I, any] content vectors of the items.
         item_shares: [I, C] categories of the items.
         rankers: two-towers whose mean is the ranker.
+        regime: how learned models are trained; as usual if not given.
 
     Raises:
         TrainingError: too few users or events.
     """
+    regime = regime or Regime()
     past = histories.before(split.cutoff_ms)
     fitting = past.after(split.train, 0)
     popularity = np.bincount(past.items[fitting.events], minlength=schema.item_count).astype(np.float32)
     vectors = fit_item_vectors(past, split.train, content, schema.catalogue.embedding_width, seed)
-    examples = examples_of(past, split.train, schema, item_shares, vectors)
+    if regime.start is not None:
+        vectors = aligned(vectors, regime.start, regime.start.rows_of(regime.item_ids))
+    examples = replace(
+        examples_of(past, split.train, schema, item_shares, vectors),
+        dense_items=regime.options.dense_items,
+        sampled_items=regime.options.sampled_items,
+    )
+    validation = split.validation
+    if examples.sampled:
+        validation = validation[:_SOME_USERS]
 
     def on_epoch(epoch: int, loss: float) -> None:
         watch(Progress("ranker", epoch, loss))
 
     ranker = train_committee(
-        examples, split.train, split.validation, popularity, seed, rankers, on_epoch=on_epoch
+        examples, split.train, validation, popularity, seed, rankers, on_epoch=on_epoch, regime=regime
     )
     watch(Progress("priors"))
     categories = item_shares.shape[1]
@@ -130,10 +150,11 @@ def lay_ground(
         profiles, past.attributes[split.train], counts / (counts + _EVIDENCE), categories, RIDGES
     )
     spread = block_spread(profiles, categories)
-    chosen = split.validation[past.counts[split.validation] > 1]
-    batches = [examples.batch(past.first(chosen, count)) for count in VALIDATION_COUNTS]
+    chosen = validation[past.counts[validation] > 1]
+    batches = [examples.sampled_batch(past.first(chosen, count)) for count in VALIDATION_COUNTS]
     task = Task(ranker, {}, spread)
-    some = np.random.default_rng(seed).permutation(len(split.train))[:_SHARPNESS_USERS]
+    enough = min(_SHARPNESS_USERS, max(_SHARPNESS_CELLS // schema.item_count, 1))
+    some = np.random.default_rng(seed).permutation(len(split.train))[:enough]
     return Ground(
         split=split,
         examples=examples,
@@ -153,7 +174,9 @@ def lay_ground(
             vectors,
             popularity,
         ),
+        validation=validation,
         batches=batches,
+        regime=regime,
     )
 
 

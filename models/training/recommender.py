@@ -6,8 +6,9 @@ import torch
 from models.recommenders.features import WARM_EVENTS
 from models.recommenders.two_tower import Committee, TwoTower
 from models.schema import Floats, Indices
-from models.training.examples import Batch, Examples, ranking_loss, tower_arguments
-from models.training.loop import Fit, OnEpoch, Schedule, fit, unwatched
+from models.training.examples import Batch, Examples, moved, ranking_loss, tower_arguments
+from models.training.loop import Fit, OnEpoch, Schedule, device, unwatched
+from models.training.regime import Regime
 from models.training.split import TrainingError
 
 SCHEDULE = Schedule(epochs=60, steps=10, patience=8, learning_rate=1e-3)
@@ -24,8 +25,12 @@ def train_ranker(
     seed: int,
     schedule: Schedule = SCHEDULE,
     on_epoch: OnEpoch = unwatched,
+    regime: Regime | None = None,
 ) -> tuple[TwoTower, Fit]:
     """A ranker for users with `WARM_EVENTS` events or more, in evaluation mode and frozen.
+
+    Args:
+        regime: how it is trained; its fit is named by the seed.
 
     Raises:
         TrainingError: no training or no validation user has more than that many.
@@ -39,19 +44,22 @@ def train_ranker(
         examples.item_vectors, popularity, len(catalogue.categories), catalogue.attribute_width
     )
 
-    def cut_at(users: Indices, place: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Batch:
+    def cut_at(
+        users: Indices,
+        place: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
         spare = histories.counts[users] - WARM_EVENTS
-        return examples.batch(
-            histories.first(users, WARM_EVENTS + (place * spare).astype(np.int64)), complete=False
-        )
+        cut = histories.first(users, WARM_EVENTS + (place * spare).astype(np.int64))
+        return moved(examples.sampled_batch(cut, complete=False, rng=rng), device())
 
     def loss(batch: Batch) -> torch.Tensor:
-        return ranking_loss(model(*observed_arguments(batch)) @ model.items().T, batch)
+        return ranking_loss(model(*observed_arguments(batch)) @ model.items(batch.get("items")).T, batch)
 
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
         # Squared: most cuts are early, where there is most left to foresee.
-        return loss(cut_at(users, rng.random(len(users)) ** 2))
+        return loss(cut_at(users, rng.random(len(users)) ** 2, rng))
 
     batches = [cut_at(validation, np.full(len(validation), place)) for place in _VALIDATION_CUTS]
 
@@ -59,7 +67,15 @@ def train_ranker(
         with torch.no_grad():
             return float(np.mean([loss(batch).item() for batch in batches]))
 
-    result = fit(model, training_loss, validation_loss, schedule, np.random.default_rng(seed), on_epoch)
+    result = (regime or Regime()).fit(
+        f"ranker-{seed}",
+        model,
+        training_loss,
+        validation_loss,
+        schedule,
+        np.random.default_rng(seed),
+        on_epoch,
+    )
     return model.requires_grad_(False), result
 
 
@@ -71,12 +87,19 @@ def train_committee(
     seed: int,
     members: int,
     on_epoch: OnEpoch = unwatched,
+    regime: Regime | None = None,
 ) -> Committee:
     """Several rankers that differ by their seed, as one."""
     rankers = []
     for member in range(members):
         ranker, _ = train_ranker(
-            examples, train, validation, popularity, seed * 1000 + member, on_epoch=on_epoch
+            examples,
+            train,
+            validation,
+            popularity,
+            seed * 1000 + member,
+            on_epoch=on_epoch,
+            regime=regime,
         )
         rankers.append(ranker)
     return Committee(rankers).eval()

@@ -1,24 +1,26 @@
 """Training the generators of samples: few events shown, the full profile's residual to be generated."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from models.generators.diffusion import Denoiser, denoise, signal
-from models.generators.gan import Critic, Loss, critic_loss, generator_loss, gradient_penalty
+from models.generators.gan import Critic, critic_loss, generator_loss, gradient_penalty
 from models.generators.sampled import HIDDEN, Sampled
 from models.generators.vae import Vae
-from models.training.examples import Batch, few_shot
+from models.training.examples import Batch, few_shot, moved
 from models.training.generator import BATCH, MOST_SHOWN, fill_of
 from models.training.ground import Ground
-from models.training.loop import OnEpoch, Schedule, fit, unwatched
+from models.training.loop import OnEpoch, Schedule, device, unwatched
+from models.training.options import Adversarial
 
 SCHEDULE = Schedule(epochs=40, steps=10, patience=8, learning_rate=2e-3)
 PENALTY = 10.0
-CRITIC_RATE, GENERATOR_RATE = 4e-4, 1e-4
-"""Two time scales: the critic learns faster. Source: M. Heusel et al., NeurIPS 2017."""
+_BETAS = (0.0, 0.9)
+_ADVERSARIAL_SHARE = 0.01
 
 _INPUTS = ("affinity", "history_items", "history_weights", "attributes", "count")
 
@@ -38,7 +40,13 @@ def train_vae(
     model = Vae(ground.segment_prior, ground.examples.item_vectors, ground.spread)
     model.prior.requires_grad_(False)
     _fit(
-        ground, model, lambda batch: model.loss(*conditioned(model, batch), beta), seed, on_epoch, schedule
+        ground,
+        "vae",
+        model,
+        lambda batch: model.loss(*conditioned(model, batch), beta),
+        seed,
+        on_epoch,
+        schedule,
     )
     return model
 
@@ -55,12 +63,12 @@ def train_diffusion(
 
     def teaching_loss(batch: Batch) -> torch.Tensor:
         condition, target = conditioned(model, batch)
-        level = torch.rand(len(target), 1)
+        level = torch.rand(len(target), 1, device=target.device)
         kept = signal(level)
         noisy = kept.sqrt() * target + (1 - kept).sqrt() * torch.randn_like(target)
         return nn.functional.mse_loss(teacher(condition, noisy, level), target)
 
-    _fit(ground, both, teaching_loss, seed, on_epoch, schedule, teaching_loss)
+    _fit(ground, "diffusion_teacher", both, teaching_loss, seed, on_epoch, schedule, teaching_loss)
     # The condition is the teacher's: the student only learns where its noise ends up.
     both.requires_grad_(False)
     model.residual.requires_grad_(True)
@@ -72,7 +80,7 @@ def train_diffusion(
             sample = denoise(teacher, condition, noise)
         return nn.functional.mse_loss(model.residual(condition, noise), sample)
 
-    _fit(ground, model, distilling_loss, seed, on_epoch, schedule, distilling_loss)
+    _fit(ground, "diffusion", model, distilling_loss, seed, on_epoch, schedule, distilling_loss)
     return model.requires_grad_(False)
 
 
@@ -81,54 +89,69 @@ def train_gan(
     seed: int,
     on_epoch: OnEpoch = unwatched,
     schedule: Schedule = SCHEDULE,
-    loss: Loss = "wasserstein",
-    spectral: bool = False,
     task_weight: float = 0.0,
+    options: Adversarial | None = None,
 ) -> Sampled:
-    """A conditional GAN; generator and condition start from a regression on the full profile.
+    """A conditional GAN, stopped by how near its mean answer comes to validation users' profiles.
 
     Args:
-        task_weight: of the loss through the frozen ranker, beside the adversarial one.
+        task_weight: of the loss through the frozen ranker, beside the adversarial one; that loss then
+            stops it, too.
+        options: those of the ground's regime if not given.
     """
+    options, where = options or ground.regime.options.gan, device()
+    name = "gan_task" if task_weight else "gan"
     torch.manual_seed(seed)
     model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread)
-    _fit(ground, model, lambda batch: regression_loss(model, batch), seed, unwatched, schedule)
-    critic = Critic(HIDDEN, len(ground.spread), spectral)
-    options = {"betas": (0.0, 0.9)}
-    critics = torch.optim.AdamW(critic.parameters(), lr=CRITIC_RATE, **options)  # type: ignore[arg-type]
-    generators = torch.optim.AdamW(model.parameters(), lr=GENERATOR_RATE, **options)  # type: ignore[arg-type]
-    rng = np.random.default_rng(seed)
-    best, kept = (
-        _distance(ground, model),
-        {name: value.clone() for name, value in model.state_dict().items()},
-    )
-    for epoch in range(1, schedule.epochs // 2 + 1):
-        model.train()
-        for _ in range(schedule.steps):
+    if options.pretrained:
+        _fit(ground, f"{name}_start", model, lambda b: regression_loss(model, b), seed, unwatched, schedule)
+    critic = Critic(HIDDEN, len(ground.spread), options.spectral).to(where)
+    critics = torch.optim.AdamW(critic.parameters(), lr=options.critic_rate, betas=_BETAS)
+    task = ground.shrinkage.to(where)
+
+    def teach_critic(batch: Batch) -> None:
+        condition, target = conditioned(model, batch)
+        fixed = condition.detach()
+        false = model.residual(condition, _noise(model, target)).detach()
+        verdict = critic_loss(critic(fixed, target), critic(fixed, false), options.loss)
+        if options.loss == "wasserstein":
+            verdict = verdict + PENALTY * gradient_penalty(critic, fixed, target, false)
+        critics.zero_grad()
+        verdict.backward()  # type: ignore[no-untyped-call]
+        critics.step()
+
+    def training_loss(rng: np.random.Generator) -> torch.Tensor:
+        for _ in range(options.critic_steps):
             batch = drawn(ground, rng)
-            condition, target = conditioned(model, batch)
-            noise = torch.randn(len(target), model.draws.shape[1])
-            fake = model.residual(condition, noise)
-            fixed, false = condition.detach(), fake.detach()
-            verdict = critic_loss(critic(fixed, target), critic(fixed, false), loss)
-            if loss == "wasserstein":
-                verdict = verdict + PENALTY * gradient_penalty(critic, fixed, target, false)
-            critics.zero_grad()
-            verdict.backward()  # type: ignore[no-untyped-call]
-            critics.step()
-            total = generator_loss(critic(fixed, fake), loss)
-            if task_weight:
-                total = 0.01 * total + task_weight * ground.shrinkage.loss(batch, fill_of(model, batch))
-            generators.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            generators.step()
-        model.eval()
-        distance = _task_loss(ground, model) if task_weight else _distance(ground, model)
-        on_epoch(epoch, distance)
-        # Adversarial training wanders: the epoch nearest to validation users' profiles is kept.
-        if epoch == 1 or distance < best:
-            best, kept = distance, {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(kept)
+            teach_critic(batch)
+        condition, target = conditioned(model, batch)
+        fooling = generator_loss(
+            critic(condition, model.residual(condition, _noise(model, target))), options.loss
+        )
+        if not task_weight:
+            return fooling
+        return _ADVERSARIAL_SHARE * fooling + task_weight * task.loss(batch, fill_of(model, batch))
+
+    def validation_loss() -> float:
+        with torch.no_grad():
+            losses = [
+                task.loss(batch, fill_of(model, batch)) if task_weight else regression_loss(model, batch)
+                for batch in _validation(ground)
+            ]
+        return float(np.mean([loss.item() for loss in losses]))
+
+    told = ground.regime.options.schedule(schedule)
+    ground.regime.fit(
+        name,
+        model,
+        training_loss,
+        validation_loss,
+        replace(told, epochs=max(told.epochs // 2, 1), learning_rate=options.generator_rate, betas=_BETAS),
+        np.random.default_rng(seed),
+        on_epoch,
+        beside={"critic": critic, "critics": critics},
+        first=1,  # its start is the regression, which is no GAN
+    )
     return model.eval().requires_grad_(False)
 
 
@@ -137,7 +160,9 @@ def drawn(ground: Ground, rng: np.random.Generator) -> Batch:
     histories, train = ground.examples.histories, ground.split.train
     train = train[histories.counts[train] > 1]
     users = rng.choice(train, min(BATCH, len(train)), replace=False)
-    return ground.examples.batch(few_shot(histories, users, MOST_SHOWN, rng))
+    return moved(
+        ground.examples.sampled_batch(few_shot(histories, users, MOST_SHOWN, rng), rng=rng), device()
+    )
 
 
 def conditioned(model: Sampled, batch: Batch) -> Conditioned:
@@ -155,6 +180,7 @@ def regression_loss(model: Sampled, batch: Batch) -> torch.Tensor:
 
 def _fit(
     ground: Ground,
+    name: str,
     model: nn.Module,
     loss: Callable[[Batch], torch.Tensor],
     seed: int,
@@ -163,25 +189,32 @@ def _fit(
     judged: Callable[[Batch], torch.Tensor] | None = None,
 ) -> None:
     """Train in place; stopped by `judged` on validation users, or by the mean answer's distance."""
+    batches = _validation(ground)
+
+    def distance(batch: Batch) -> torch.Tensor:
+        assert isinstance(model, Sampled)
+        return regression_loss(model, batch)
 
     def validation_loss() -> float:
-        if judged is None:
-            assert isinstance(model, Sampled)
-            return _distance(ground, model)
-        torch.manual_seed(seed)  # the same noise every time, so that only the model differs
+        if judged is not None:
+            torch.manual_seed(seed)  # the same noise every time, so that only the model differs
         with torch.no_grad():
-            return float(np.mean([judged(batch).item() for batch in ground.batches]))
+            return float(np.mean([(judged or distance)(batch).item() for batch in batches]))
 
-    rng = np.random.default_rng(seed)
-    fit(model, lambda draws: loss(drawn(ground, draws)), validation_loss, schedule, rng, on_epoch)
+    ground.regime.fit(
+        name,
+        model,
+        lambda rng: loss(drawn(ground, rng)),
+        validation_loss,
+        ground.regime.options.schedule(schedule),
+        np.random.default_rng(seed),
+        on_epoch,
+    )
 
 
-def _distance(ground: Ground, model: Sampled) -> float:
-    with torch.no_grad():
-        return float(np.mean([regression_loss(model, batch).item() for batch in ground.batches]))
+def _validation(ground: Ground) -> list[Batch]:
+    return [moved(batch, device()) for batch in ground.batches]
 
 
-def _task_loss(ground: Ground, model: Sampled) -> float:
-    task = ground.shrinkage
-    with torch.no_grad():
-        return float(np.mean([task.loss(batch, fill_of(model, batch)).item() for batch in ground.batches]))
+def _noise(model: Sampled, target: torch.Tensor) -> torch.Tensor:
+    return torch.randn(len(target), model.draws.shape[1], device=target.device)

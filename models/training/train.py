@@ -1,6 +1,7 @@
 """The recipe: a data folder in, a bundle out. Reads top to bottom as training runs."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +26,11 @@ from models.training.fusion import fit_fusion
 from models.training.generators import FUSED, MEMBERS, train_members
 from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
+from models.training.options import Options
 from models.training.recommender import observed_arguments
+from models.training.regime import Regime
 from models.training.split import Split, split_by_join_time
+from models.training.start import WEIGHTS_FOLDER, save_weights
 
 COLD_BELOW = 10
 RANKERS = 3
@@ -41,12 +45,14 @@ class Arguments:
         rankers: two-towers whose mean is the ranker.
         members: encoders whose mean is one of those that the generator fuses.
         cold_below: users with fewer events are filled.
+        options: of learned generators.
     """
 
     seed: int = 0
     rankers: int = RANKERS
     members: int = MEMBERS
     cold_below: int = COLD_BELOW
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,20 @@ class Trained:
         return self.ground.ranker
 
 
-def train(data: Path, root: Path, arguments: Arguments | None = None, watch: Watch = unwatched) -> Bundle:
+def train(
+    data: Path,
+    root: Path,
+    arguments: Arguments | None = None,
+    watch: Watch = unwatched,
+    runs: Path | None = None,
+) -> Bundle:
     """Train on the data set in `data` and write the bundle below `root`; it is not activated.
 
     Held-out users, and what anyone did once the first of them had joined, train nothing.
+
+    Args:
+        runs: folder where a training keeps its state until it is done; one of the same data and
+            arguments that was cut short goes on there.
 
     Raises:
         CatalogueError: no data set was loaded.
@@ -100,9 +116,21 @@ def train(data: Path, root: Path, arguments: Arguments | None = None, watch: Wat
     watch(Progress("item vectors"))
     content = content_vectors(catalogue, items)
     shares = item_category_shares(catalogue, items)
-    trained = fit_models(schema, histories, split, content, shares, arguments, watch)
+    folder = None if runs is None else runs / digest_of(schema, histories, arguments)
+    regime = Regime(arguments.options, folder)
+    trained = fit_models(schema, histories, split, content, shares, arguments, watch, regime)
     watch(Progress("export"))
-    return save(trained, items.ids, root, arguments)
+    bundle = save(trained, items.ids, root, arguments)
+    regime.forget()
+    return bundle
+
+
+def digest_of(schema: TensorSchema, histories: Histories, arguments: Arguments) -> str:
+    """Names data and arguments: a training of the same name would come to the same weights."""
+    digest = hashlib.sha256(schema.fingerprint.encode() + msgspec.json.encode(arguments))
+    for array in (histories.starts, histories.items, histories.weights, histories.times_ms):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save(trained: Trained, item_ids: list[str], root: Path, arguments: Arguments) -> Bundle:
@@ -135,10 +163,12 @@ def fit_models(
     item_shares: Floats,
     arguments: Arguments,
     watch: Watch = unwatched,
+    regime: Regime | None = None,
 ) -> Trained:
     """Fit everything on what warm users did before the cutoff; see `train`."""
+    regime = regime or Regime(arguments.options)
     ground = lay_ground(
-        schema, histories, split, content, item_shares, arguments.seed, arguments.rankers, watch
+        schema, histories, split, content, item_shares, arguments.seed, arguments.rankers, watch, regime
     )
     members = train_members(ground, FUSED, arguments.seed, arguments.members, watch)
     watch(Progress("fusion"))
@@ -156,7 +186,7 @@ def fit_models(
         rungs,
         tasks,
         ground.examples,
-        split.validation,
+        ground.validation,
         ground.global_prior.mean,
         arguments.cold_below,
         proven,
@@ -171,6 +201,7 @@ def write_models(trained: Trained, folder: Path) -> None:
     names = [spec.name for spec in trained.schema.outputs]
     for name, rung in trained.rungs.items():
         export(rung, folder / f"{name}.onnx", example, names, ranked={"virtual_items": "virtual_weights"})
+    save_weights(trained.ground.regime.kept, folder / WEIGHTS_FOLDER)
     recommender = folder / RECOMMENDER_FOLDER
     recommender.mkdir()
     with torch.no_grad():

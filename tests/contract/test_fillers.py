@@ -17,6 +17,7 @@ from models.training.generator import fill_of
 from models.training.generators import CLOSED_FORM
 from models.training.ground import Ground
 from models.training.loop import Schedule
+from models.training.options import Adversarial
 from models.training.sampling import train_diffusion, train_gan, train_vae
 from tests import checkerboard
 
@@ -125,7 +126,8 @@ def test_a_low_rank_says_about_what_a_weight_for_every_item_says(
 def test_the_loss_that_does_not_saturate_and_spectral_norm_train_too(
     ground: Ground, inputs: dict[str, torch.Tensor]
 ) -> None:
-    gan = train_gan(ground, 0, schedule=SHORT, loss="non_saturating", spectral=True, task_weight=1.0)
+    options = Adversarial(loss="non_saturating", spectral=True, critic_steps=2, pretrained=False)
+    gan = train_gan(ground, 0, schedule=SHORT, task_weight=1.0, options=options)
     assert torch.isfinite(answer(gan, inputs)).all()
 
 
