@@ -1,0 +1,1 @@
+"""Knowledge: what texts and triples say of items and events, beside what users did."""
