@@ -112,7 +112,7 @@ class Registry:
             RegistryError: there is no such version.
             BundleError: it is damaged; the active version stays.
         """
-        bundle = self._known(version)
+        bundle = self.known(version)
         with self._changing() as pointer:
             repeated = pointer.active == version
             self._serve(pointer, pointer.history if repeated else (*pointer.history, version))
@@ -176,7 +176,13 @@ class Registry:
             self._point(msgspec.structs.replace(pointer, shadow=None))
         return pointer.shadow
 
-    def _known(self, version: str) -> Bundle:
+    def known(self, version: str) -> Bundle:
+        """The bundle of a version that must be there, checked.
+
+        Raises:
+            RegistryError: there is no such version.
+            BundleError: it is damaged.
+        """
         if version not in self.versions():
             known = ", ".join(self.versions()) or "none: run `kindling train`"
             raise RegistryError(f"version {version!r} is not in {self.root}; versions: {known}")
@@ -190,7 +196,7 @@ class Registry:
     def _try(self, role: str, version: str, share: float) -> Bundle:
         if not 0 < share <= 1:
             raise RegistryError(f"share {share} is not in (0, 1]: 0.05 is one in twenty")
-        bundle = self._known(version)
+        bundle = self.known(version)
         with self._changing() as pointer:
             if pointer.active in (None, version):
                 state = "is active itself" if pointer.active else "has none to be tried beside"

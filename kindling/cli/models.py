@@ -9,10 +9,11 @@ from rich.table import Table
 
 from feature_repo.workspace import Workspace
 from kindling.cli.options import Var
-from kindling.cli.train import validation_table
+from kindling.cli.train import validation_table, verdict_table
 from kindling.settings import load_settings
 from models.bundle import read_manifest
 from models.registry import Registry, RegistryError, Trial
+from models.verdict import require_verdict
 
 app = typer.Typer(help="List, try, activate and roll back model bundles.", no_args_is_help=True)
 
@@ -20,6 +21,7 @@ Version = Annotated[str, typer.Argument(help="A version, as `kindling models lis
 Trialled = Annotated[
     str | None, typer.Argument(help="A version, as `kindling models list` shows it.", show_default=False)
 ]
+Force = Annotated[bool, typer.Option("--force", help="Even if it may be worse than the active one.")]
 End = Annotated[bool, typer.Option("--end", help="End the trial that there is.")]
 
 
@@ -48,9 +50,40 @@ def list_versions(var: Var = None) -> None:
 
 
 @app.command()
-def activate(version: Version, var: Var = None) -> None:
-    """Let VERSION serve everyone from now on, once its files are checked."""
-    bundle = _registry(var).activate(version)
+def compare(
+    version: Version,
+    margin: Annotated[
+        float | None, typer.Option(help="A loss of NDCG@10 that counts as none.", show_default="0.01")
+    ] = None,
+    var: Var = None,
+) -> None:
+    """Judge VERSION beside the active bundle on users that neither was trained on.
+
+    The verdict is kept: `kindling models activate` asks for it.
+
+    Raises:
+        RegistryError: there is no such version.
+        BundleError: one of the two is damaged.
+    """
+    from kindling.promotion import compare_with_active
+
+    registry = _registry(var)
+    workspace = Workspace(load_settings(var=var).var.resolve())
+    compared = compare_with_active(workspace, registry, registry.known(version), margin)
+    Console().print("no other bundle is active" if compared is None else verdict_table(*compared))
+
+
+@app.command()
+def activate(version: Version, force: Force = False, var: Var = None) -> None:
+    """Let VERSION serve everyone from now on, once its files are checked.
+
+    Raises:
+        RegistryError: it may be worse than the active one, or was not compared with it.
+    """
+    registry = _registry(var)
+    if not force:
+        require_verdict(registry.root, version, registry.pointer())
+    bundle = registry.activate(version)
     Console().print(f"active: [bold]{bundle.version}[/]", highlight=False)
 
 
@@ -106,9 +139,17 @@ def shadow(
 
 
 @app.command()
-def promote(var: Var = None) -> None:
-    """Let the canary serve everyone."""
-    bundle = _registry(var).promote()
+def promote(force: Force = False, var: Var = None) -> None:
+    """Let the canary serve everyone.
+
+    Raises:
+        RegistryError: it may be worse than the active one, or was not compared with it.
+    """
+    registry = _registry(var)
+    pointer = registry.pointer()
+    if pointer.canary is not None and not force:
+        require_verdict(registry.root, pointer.canary.version, pointer)
+    bundle = registry.promote()
     Console().print(f"active: [bold]{bundle.version}[/]", highlight=False)
 
 

@@ -1,7 +1,8 @@
 """`kindling train`: from the loaded data to a bundle that serves."""
 
 import time
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +11,12 @@ from rich.table import Table
 
 from kindling.cli.options import Var
 from kindling.settings import load_settings
+from models.bundle import read_manifest
+from models.registry import Registry, RegistryError
+
+if TYPE_CHECKING:
+    from models.evaluation.bootstrap import Interval
+    from models.verdict import Verdict
 
 _METRICS = {"ndcg@10": "NDCG@10", "recall@20": "Recall@20"}
 _SUBJECTS = {"raw": "raw features", "segment_prior": "count-shrinkage", "kindling": "Kindling"}
@@ -18,9 +25,22 @@ _SUBJECTS = {"raw": "raw features", "segment_prior": "count-shrinkage", "kindlin
 def train(
     var: Var = None,
     activate: Annotated[
-        bool, typer.Option("--activate/--no-activate", help="Let the new bundle serve at once.")
+        bool,
+        typer.Option(
+            "--activate/--no-activate",
+            help="Let the new bundle serve at once, unless it may be worse than the active one.",
+        ),
     ] = True,
     seed: Annotated[int, typer.Option(help="The same seed on the same data gives the same models.")] = 0,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|active|TIME",
+            help="Start from that bundle's weights (at a TIME such as 2026-01-31, from the active one's) "
+            "and bring them up to date on users who did something since.",
+            show_default="from scratch, on everyone",
+        ),
+    ] = None,
     told: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,9 +54,10 @@ def train(
 ) -> None:
     """Train the ranker and all ways to fill a profile, and write them as one bundle.
 
-    The last users to join are held out: nothing of theirs trains, and nothing that happened after the
-    first of them joined. What is shown was measured on warm users that training did not fit. A training
-    that is cut short goes on where it stood, if it is asked for once more as it was.
+    Trains on the loaded data and on what the stream has logged since. The last users to join are held
+    out: nothing of theirs trains, and nothing that happened after the first of them joined. What is
+    shown was measured on warm users that training did not fit. A training that is cut short goes on
+    where it stood, if it is asked for once more as it was.
     """
     settings = load_settings(var=var)
     workspace_root = settings.var.resolve()
@@ -44,8 +65,9 @@ def train(
     with _progress() as progress:
         task = progress.add_task("loading PyTorch", loss="")
         from feature_repo.workspace import Workspace
-        from models.registry import Registry
+        from kindling.promotion import compare_with_active
         from models.training.ground import Progress as Step
+        from models.training.logged import read_logged
         from models.training.options import read_options
         from models.training.train import Arguments, train
 
@@ -54,15 +76,47 @@ def train(
             progress.update(task, description=step.step, loss=loss)
 
         workspace = Workspace(workspace_root)
-        arguments = Arguments(seed=seed, options=read_options(settings.training, told or ()))
-        bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs)
-    if activate:
-        Registry(workspace.bundles).activate(bundle.version)
+        registry = Registry(workspace.bundles)
+        start, since_ms = beginning(registry, since)
+        options = read_options(settings.training, told or ())
+        arguments = Arguments(seed=seed, options=options, start=start, since_ms=since_ms)
+        logged = read_logged(workspace)
+        bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs, logged)
+        progress.update(task, description="comparing with the active bundle", loss="")
+        compared = compare_with_active(workspace, registry, bundle)
     console.print(validation_table(bundle.metrics))
+    if compared is not None:
+        console.print(verdict_table(*compared))
+    activate = activate and (compared is None or compared[0].passed)
+    if activate:
+        registry.activate(bundle.version)
     state = "active" if activate else f"not active: `kindling models activate {bundle.version}`"
     console.print(
         f"bundle [bold]{bundle.version}[/] in {time.monotonic() - started:.0f} s, {state}", highlight=False
     )
+
+
+def beginning(registry: Registry, since: str | None) -> tuple[str | None, int]:
+    """Which bundle to start from, and from when on users count as new.
+
+    Raises:
+        RegistryError: there is no such bundle, or none is active to start from.
+    """
+    if since is None:
+        return None, 0
+    if since in registry.versions():
+        return since, read_manifest(registry.root / since).cutoff_ms
+    active = registry.active_version()
+    if active is None:
+        raise RegistryError(f"--since {since}: no bundle is active to start from: leave out --since once")
+    if since == "active":
+        return active, read_manifest(registry.root / active).cutoff_ms
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise RegistryError(f"--since {since} is no version, not `active` and no ISO time") from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return active, int(aware.timestamp() * 1000)
 
 
 def validation_table(metrics: dict[str, float]) -> Table:
@@ -74,6 +128,16 @@ def validation_table(metrics: dict[str, float]) -> Table:
             values = (metrics[f"{subject}/{metric}/{count}"] for count in counts)
             table.add_row(name if subject == "raw" else "", label, *(f"{value:.3f}" for value in values))
         table.add_section()
+    return table
+
+
+def verdict_table(verdict: "Verdict", gains: "dict[int, Interval]") -> Table:
+    """Gains in NDCG@10 over the rival by number of events known, with their intervals, and over all."""
+    table = Table("held-out users", *(f"k={count}" for count in gains), "all", caption=str(verdict))
+    every = [(gain.value, gain.low, gain.high) for gain in gains.values()]
+    every.append((verdict.value, verdict.low, verdict.high))
+    table.add_row("gain", *(f"{value:+.3f}" for value, _, _ in every))
+    table.add_row("95% interval", *(f"{low:+.3f} {high:+.3f}" for _, low, high in every))
     return table
 
 

@@ -107,7 +107,7 @@ def train_generator(
     """
     regime, where = regime or Regime(), device()
     torch.manual_seed(seed)
-    histories = examples.histories
+    histories, train = examples.histories, regime.learners(train)
     train, validation = (users[histories.counts[users] > 1] for users in (train, validation))
     model, task = Encoder(prior, examples.item_vectors), task.to(where)
     batches = [

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalogue import Catalogue, Items
 from models.schema import Floats, Indices, Tensors, TensorSchema
+from models.training.logged import Logged
 
 Doubles = npt.NDArray[np.float64]
 
@@ -183,9 +184,17 @@ def item_category_shares(catalogue: Catalogue, items: Items) -> Floats:
     return shares
 
 
-def load_histories(folder: Path, catalogue: Catalogue, items: Items) -> Histories:
-    """Read `events.parquet` and `users.parquet`; events of items not in `items` are left out."""
+def load_histories(
+    folder: Path, catalogue: Catalogue, items: Items, logged: Logged | None = None
+) -> Histories:
+    """Read `events.parquet` and `users.parquet`; events of items not in `items` are left out.
+
+    Args:
+        logged: what the stream has logged, to be added.
+    """
     events = pq.read_table(folder / "events.parquet")
+    if logged is not None:
+        events = logged.added_to(events)
     events = events.append_column("item", pc.index_in(events["item_id"], value_set=pa.array(items.ids)))
     events = events.filter(pc.is_valid(events["item"])).sort_by(
         [("event_time", "ascending"), ("event_id", "ascending")]
@@ -197,6 +206,8 @@ def load_histories(folder: Path, catalogue: Catalogue, items: Items) -> Historie
     types, values = events["type"].to_pylist(), events["value"].to_pylist()
     weights = [catalogue.event_weight(kind, value) for kind, value in zip(types, values, strict=True)]
     declared = {row.pop("user_id"): row for row in pq.read_table(folder / "users.parquet").to_pylist()}
+    if logged is not None:
+        declared |= logged.attributes
     attributes = np.zeros((len(user_ids), catalogue.attribute_width), np.float32)
     for row, user_id in enumerate(user_ids):
         attributes[row, catalogue.attribute_slots(declared.get(user_id, {}))] = 1

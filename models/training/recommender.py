@@ -35,7 +35,8 @@ def train_ranker(
     Raises:
         TrainingError: no training or no validation user has more than that many.
     """
-    histories, catalogue = examples.histories, examples.schema.catalogue
+    regime = regime or Regime()
+    histories, catalogue, train = examples.histories, examples.schema.catalogue, regime.learners(train)
     train, validation = (users[histories.counts[users] > WARM_EVENTS] for users in (train, validation))
     if not len(train) or not len(validation):
         raise TrainingError(f"no warm user has more than {WARM_EVENTS} events: the ranker needs more data")
@@ -67,7 +68,7 @@ def train_ranker(
         with torch.no_grad():
             return float(np.mean([loss(batch).item() for batch in batches]))
 
-    result = (regime or Regime()).fit(
+    result = regime.fit(
         f"ranker-{seed}",
         model,
         training_loss,

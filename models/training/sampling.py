@@ -157,7 +157,7 @@ def train_gan(
 
 def drawn(ground: Ground, rng: np.random.Generator) -> Batch:
     """A batch of training users cut to few events."""
-    histories, train = ground.examples.histories, ground.split.train
+    histories, train = ground.examples.histories, ground.regime.learners(ground.split.train)
     train = train[histories.counts[train] > 1]
     users = rng.choice(train, min(BATCH, len(train)), replace=False)
     return moved(

@@ -1,12 +1,13 @@
 """The recipe: a data folder in, a bundle out. Reads top to bottom as training runs."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from feature_repo.catalogue import load_catalogue, load_items
@@ -26,11 +27,12 @@ from models.training.fusion import fit_fusion
 from models.training.generators import FUSED, MEMBERS, train_members
 from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
+from models.training.logged import Logged
 from models.training.options import Options
 from models.training.recommender import observed_arguments
 from models.training.regime import Regime
 from models.training.split import Split, split_by_join_time
-from models.training.start import WEIGHTS_FOLDER, save_weights
+from models.training.start import WEIGHTS_FOLDER, save_weights, start_from
 
 COLD_BELOW = 10
 RANKERS = 3
@@ -46,6 +48,8 @@ class Arguments:
         members: encoders whose mean is one of those that the generator fuses.
         cold_below: users with fewer events are filled.
         options: of learned generators.
+        start: version of the bundle whose weights learned models start from, on users who did something
+            at or after `since_ms`; None trains all from scratch.
     """
 
     seed: int = 0
@@ -53,6 +57,8 @@ class Arguments:
     members: int = MEMBERS
     cold_below: int = COLD_BELOW
     options: Options = field(default_factory=Options)
+    start: str | None = None
+    since_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def train(
     arguments: Arguments | None = None,
     watch: Watch = unwatched,
     runs: Path | None = None,
+    logged: Logged | None = None,
 ) -> Bundle:
     """Train on the data set in `data` and write the bundle below `root`; it is not activated.
 
@@ -99,10 +106,12 @@ def train(
     Args:
         runs: folder where a training keeps its state until it is done; one of the same data and
             arguments that was cut short goes on there.
+        logged: what the stream has logged beside what `data` holds.
 
     Raises:
         CatalogueError: no data set was loaded.
-        TrainingError: too few users or events.
+        TrainingError: too few users or events, or hardly any new ones.
+        BundleError: the bundle to start from is damaged or gone.
         ExportError: an exported file answers differently from torch.
     """
     arguments = arguments or Arguments()
@@ -110,7 +119,7 @@ def train(
     torch.set_num_threads(1)
     catalogue = load_catalogue(data)
     items = load_items(data, catalogue)
-    histories = load_histories(data, catalogue, items)
+    histories = load_histories(data, catalogue, items, logged)
     split = split_by_join_time(histories)
     schema = TensorSchema.of(catalogue, items)
     watch(Progress("item vectors"))
@@ -118,11 +127,24 @@ def train(
     shares = item_category_shares(catalogue, items)
     folder = None if runs is None else runs / digest_of(schema, histories, arguments)
     regime = Regime(arguments.options, folder)
+    if arguments.start is not None:
+        regime = replace(
+            regime,
+            start=start_from(Bundle.load(root / arguments.start)),
+            item_ids=items.ids,
+            fresh=fresh_users(histories.before(split.cutoff_ms), arguments.since_ms),
+        )
     trained = fit_models(schema, histories, split, content, shares, arguments, watch, regime)
     watch(Progress("export"))
     bundle = save(trained, items.ids, root, arguments)
     regime.forget()
     return bundle
+
+
+def fresh_users(histories: Histories, since_ms: int) -> npt.NDArray[np.bool_]:
+    """[U] whether each user has an event at or after `since_ms`."""
+    new = histories.owners[histories.times_ms >= since_ms]
+    return np.bincount(new, minlength=len(histories.user_ids)) > 0
 
 
 def digest_of(schema: TensorSchema, histories: Histories, arguments: Arguments) -> str:

@@ -1,0 +1,36 @@
+"""Comparing a bundle with the active one on the workspace's data, and keeping the verdict."""
+
+from typing import TYPE_CHECKING
+
+from feature_repo.catalogue import load_catalogue, load_items
+from feature_repo.workspace import Workspace
+from models.bundle import Bundle
+from models.registry import Registry
+
+if TYPE_CHECKING:
+    from models.evaluation.bootstrap import Interval
+    from models.verdict import Verdict
+
+
+def compare_with_active(
+    workspace: Workspace, registry: Registry, bundle: Bundle, margin: float | None = None
+) -> "tuple[Verdict, dict[int, Interval]] | None":
+    """The verdict, which is kept, and the gains by k; None where no other bundle is active.
+
+    Raises:
+        BundleError: the active bundle is damaged.
+        ValueError: no held-out user has enough events.
+    """
+    from models.evaluation.promotion import MARGIN, judge
+    from models.training.histories import load_histories
+    from models.training.logged import read_logged
+
+    active = registry.active()
+    if active is None or active.version == bundle.version:
+        return None
+    catalogue = load_catalogue(workspace.data)
+    items = load_items(workspace.data, catalogue)
+    histories = load_histories(workspace.data, catalogue, items, read_logged(workspace))
+    verdict, gains = judge(bundle, active, histories, items, MARGIN if margin is None else margin)
+    verdict.write(registry.root)
+    return verdict, gains

@@ -1,0 +1,148 @@
+"""The promotion gate: what it compares, what it refuses, and that a warm start carries what was learned."""
+
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from kindling.cli.models import app
+from kindling.cli.train import beginning
+from models.evaluation.promotion import judge
+from models.generators.encoder import Encoder
+from models.registry import Pointer, Registry, RegistryError
+from models.training.regime import Regime
+from models.training.split import TrainingError
+from models.training.start import Start, aligned, carry, start_from
+from models.training.train import fresh_users
+from models.verdict import Verdict, read_verdict, require_verdict
+from tests import checkerboard
+from tests.unit.test_registry import VERSIONS, registry
+
+__all__ = ["registry"]
+
+OLD, NEW = VERSIONS[:2]
+LEVEL = Verdict(NEW, OLD, "kindling", 0.01, 0.001, -0.004, 0.006, 100)
+WORSE = msgspec.structs.replace(LEVEL, value=-0.02, low=-0.04, high=0.0)
+
+
+def test_a_bundle_is_level_with_itself_and_a_rival_of_another_catalogue_is_not_asked() -> None:
+    bundle = checkerboard.bundle()
+    _, items = checkerboard.catalogue_and_items()
+    verdict, gains = judge(bundle, bundle, checkerboard.histories(), items)
+    assert (verdict.value, verdict.low, verdict.high) == (0, 0, 0)
+    assert verdict.passed and verdict.users == gains[0].n > 10
+    manifest = msgspec.structs.replace(bundle.manifest, fingerprint="of another catalogue", version="old")
+    other = dataclasses.replace(bundle, manifest=manifest)
+    verdict, _ = judge(bundle, other, checkerboard.histories(), items)
+    assert (verdict.rival, verdict.subject) == ("old", "count_shrinkage")
+
+
+@pytest.mark.parametrize(("low", "passed"), [(-0.0099, True), (-0.01, False)])
+def test_the_whole_interval_must_lie_above_the_margin(low: float, passed: bool) -> None:
+    assert msgspec.structs.replace(LEVEL, low=low).passed is passed
+
+
+def test_what_may_be_worse_or_was_not_compared_is_refused(tmp_path: Path) -> None:
+    pointer = Pointer((VERSIONS[2], OLD))
+    require_verdict(tmp_path, NEW, Pointer())  # nothing is active
+    require_verdict(tmp_path, VERSIONS[2], pointer)  # it was active before
+    with pytest.raises(RegistryError, match="not compared"):
+        require_verdict(tmp_path, NEW, pointer)
+    LEVEL.write(tmp_path)
+    assert read_verdict(tmp_path, NEW) == LEVEL
+    require_verdict(tmp_path, NEW, pointer)
+    with pytest.raises(RegistryError, match="not compared"):
+        require_verdict(tmp_path, NEW, Pointer((OLD, VERSIONS[2])))
+    WORSE.write(tmp_path)
+    with pytest.raises(RegistryError, match=r"may be worse.*-0\.0400.*--force"):
+        require_verdict(tmp_path, NEW, pointer)
+
+
+def test_the_command_refuses_until_it_is_forced(registry: Registry) -> None:
+    root = registry.root.parent / "var"
+    root.mkdir()
+    (root / "bundles").symlink_to(registry.root)
+
+    def call(*arguments: str) -> int:
+        return CliRunner().invoke(app, [*arguments, "--var", str(root)]).exit_code
+
+    assert call("activate", OLD) == 0
+    assert call("activate", NEW) != 0
+    WORSE.write(registry.root)
+    assert call("activate", NEW) != 0
+    assert registry.active_version() == OLD
+    registry.set_canary(NEW, 0.5)
+    assert call("promote") != 0
+    assert call("activate", NEW, "--force") == 0
+    assert registry.active_version() == NEW
+    assert call("activate", OLD) == 0
+
+
+def test_a_training_begins_at_a_version_or_at_a_time(registry: Registry) -> None:
+    assert beginning(registry, None) == (None, 0)
+    cutoff_ms = checkerboard.bundle().manifest.cutoff_ms
+    assert beginning(registry, NEW) == (NEW, cutoff_ms)
+    with pytest.raises(RegistryError, match="no bundle is active"):
+        beginning(registry, "2024-01-02")
+    registry.activate(OLD)
+    assert beginning(registry, "active") == (OLD, cutoff_ms)
+    assert beginning(registry, "1970-01-02") == (OLD, 86_400_000)
+    with pytest.raises(RegistryError, match="no ISO time"):
+        beginning(registry, "yesterday")
+
+
+class Embedder(nn.Module):
+    def __init__(self, items: int, width: int = 2) -> None:
+        super().__init__()
+        self.offsets = nn.Embedding(items + 1, 2, padding_idx=0)
+        nn.init.zeros_(self.offsets.weight)
+        self.last = nn.Linear(width, 1)
+
+
+def test_weights_follow_their_items_into_another_catalogue() -> None:
+    old, new = Embedder(3), Embedder(3, width=5)
+    with torch.no_grad():
+        old.offsets.weight[1:] = torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    kept = new.last.weight.detach().clone()
+    weights = {name: parameter.detach() for name, parameter in old.named_parameters()}
+    start = Start({}, np.eye(3, dtype=np.float32), ["a", "b", "c"])
+    carry(new, weights, start.rows_of(["c", "new", "a"]))
+    assert new.offsets.weight[:, 0].tolist() == [0, 3, 0, 1]
+    torch.testing.assert_close(new.last.weight, kept)  # its width changed: it stays as it was
+
+
+def test_vectors_are_turned_back_to_where_they_lay() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(size=(9, 4)).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    start = Start({}, before, [str(item) for item in range(9)])
+    rows = start.rows_of(["new", *start.item_ids])
+    after = np.concatenate([rng.normal(size=(1, 4)), before @ turn]).astype(np.float32)
+    back = aligned(after, start, rows)
+    np.testing.assert_allclose(back[1:], before, atol=1e-5)
+    np.testing.assert_allclose(back @ back.T, after @ after.T, atol=1e-4)
+
+
+def test_a_bundle_keeps_the_weights_that_a_warm_start_begins_with() -> None:
+    bundle = checkerboard.bundle()
+    start = start_from(bundle)
+    assert {"encoder-0", "ranker-0"} <= set(start.weights)
+    modules = checkerboard.trained().rungs["generator"].modules()
+    encoder = next(module for module in modules if isinstance(module, Encoder))
+    torch.testing.assert_close(start.weights["encoder-0"]["projection.weight"], encoder.projection.weight)
+
+
+def test_new_users_learn_beside_as_many_others() -> None:
+    histories = checkerboard.histories()
+    fresh = fresh_users(histories, int(histories.joined_ms[70]))
+    assert fresh[70:].all() and not fresh[:60].any()
+    train = np.arange(76)
+    learners = Regime(fresh=fresh).learners(train)
+    assert fresh[learners].sum() == (~fresh[learners]).sum() == fresh[train].sum()
+    with pytest.raises(TrainingError, match="--since"):
+        Regime(fresh=fresh).learners(np.arange(50))
