@@ -51,7 +51,9 @@ class Settings(BaseSettings):
         False, description="share the port with a server that is to take over, or over from"
     )
     provider: Literal["cpu", "cuda"] = Field("cpu", description="where ONNX models run")
-    precision: Literal["fp32", "fp16"] = Field("fp32", description="of learned models; fp16 is for cuda")
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32", description="of learned models; fp16 is for cuda, int8 for a student on a CPU"
+    )
     device: Path | None = Field(
         None, description="socket of `kindling device`, which then runs the learned models"
     )

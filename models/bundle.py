@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +25,12 @@ SAMPLES_FILE = "samples.npz"
 RECOMMENDER_FOLDER = "recommender"
 
 RUNGS = ("generator", "segment_prior", "global_prior")
-"""The ladder, best first."""
+"""The ladder, best first: what every bundle holds."""
 
-LEARNED = frozenset({"student", "generator"})
+STUDENT = "student"
+"""The rung before them, in bundles that were trained with a teacher's lessons."""
+
+LEARNED = frozenset({STUDENT, "generator"})
 """Rungs worth a device, offered in half precision too. Priors are look-ups."""
 
 
@@ -99,7 +102,7 @@ class Bundle:
     @property
     def rungs(self) -> dict[str, Path]:
         """ONNX file of every rung, best first."""
-        return {rung: self.folder / f"{rung}.onnx" for rung in RUNGS}
+        return {rung: self.folder / f"{rung}.onnx" for rung in rungs_among(self.manifest.sha256)}
 
     @cached_property
     def samples(self) -> Samples:
@@ -135,7 +138,7 @@ class Bundle:
             raise BundleError(
                 f"{folder / MANIFEST_FILE}: the tensor schema changed since it was trained: train again"
             )
-        if not fully_known(manifest.calibration, RUNGS):
+        if not fully_known(manifest.calibration, rungs_among(manifest.sha256)):
             raise BundleError(f"{folder / MANIFEST_FILE}: a rung lacks its calibration: train again")
         item_ids: list[str] = msgspec.json.decode((folder / ITEMS_FILE).read_bytes(), type=list[str])
         vectors = np.load(folder / VECTORS_FILE, allow_pickle=False)
@@ -173,6 +176,16 @@ class Bundle:
 def half_of(path: Path) -> Path:
     """The file with the same model in half precision."""
     return path.with_suffix(".fp16.onnx")
+
+
+def integers_of(path: Path) -> Path:
+    """The file with the same model in 8-bit integers."""
+    return path.with_suffix(".int8.onnx")
+
+
+def rungs_among(names: Collection[str]) -> list[str]:
+    """The rungs whose files are among `names`, best first."""
+    return [rung for rung in (STUDENT, *RUNGS) if f"{rung}.onnx" in names]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -231,12 +244,14 @@ def write_bundle(
 def _sample_and_halve(folder: Path, schema: TensorSchema) -> None:
     from models.export.half import halve  # needs what training installs
 
-    sessions = {rung: OnnxSession(folder / f"{rung}.onnx") for rung in RUNGS}
+    rungs = rungs_among([path.name for path in folder.iterdir()])
+    sessions = {rung: OnnxSession(folder / f"{rung}.onnx") for rung in rungs}
     samples = Samples.taken(schema, sessions)
     samples.save(folder / SAMPLES_FILE)
     for rung in LEARNED & sessions.keys():
         path = folder / f"{rung}.onnx"
-        halve(rung, path, half_of(path), samples)
+        if not half_of(path).exists():
+            halve(rung, path, half_of(path), samples)
 
 
 def _sha256(folder: Path, name: str) -> str:

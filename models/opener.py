@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.bucketed import BucketedSession
-from models.bundle import LEARNED, half_of
+from models.bundle import LEARNED, STUDENT, half_of, integers_of
 from models.remote import RemoteSession
 from models.samples import Precision
 from models.session import InferenceSession, OnnxSession, Provider
@@ -16,7 +16,7 @@ class Opener:
 
     Attributes:
         provider: of the learned rungs.
-        precision: of the learned rungs.
+        precision: of the learned rungs; `int8` is the student's alone, on a CPU.
         device: the socket of the process that runs the learned rungs; None runs them in this one.
     """
 
@@ -38,7 +38,7 @@ class Opener:
         """
         if rung not in LEARNED:
             return OnnxSession(path)
-        file = half_of(path) if self.precision == "fp16" else path
+        file = {"fp32": path, "fp16": half_of(path), "int8": integers_of(path)}[self.precision_of(rung)]
         return self.load(file) if self.device is None else RemoteSession(self.device, file)
 
     def load(self, file: Path) -> InferenceSession:
@@ -51,4 +51,5 @@ class Opener:
 
     def precision_of(self, rung: str) -> Precision:
         """How exactly the rung's answers are to be what they were at training."""
-        return self.precision if rung in LEARNED else "fp32"
+        offered = {"fp32": LEARNED, "fp16": LEARNED, "int8": {STUDENT}}[self.precision]
+        return self.precision if rung in offered else "fp32"

@@ -10,14 +10,14 @@ import numpy as np
 from models.schema import Tensors, TensorSchema
 from models.session import InferenceSession
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 ROWS = 64
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2}
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}
 """Largest difference of a share, coordinate or weight by precision: devices round differently."""
 
-OVERLAP: Mapping[Precision, float] = {"fp32": 0.98, "fp16": 0.9}
+OVERLAP: Mapping[Precision, float] = {"fp32": 0.98, "fp16": 0.9, "int8": 0.8}
 """Least share of the same virtual items: of items of equal weight either may be the last."""
 
 

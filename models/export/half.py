@@ -20,12 +20,9 @@ def halve(rung: str, path: Path, target: Path, samples: Samples) -> bool:
     Returns:
         Whether it was written.
     """
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
     partial = target.with_suffix(".partial")
     try:
-        onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(partial))
+        write_half(path, partial)
         samples.verify(rung, OnnxSession(partial), "fp16")
     except SampleError as error:
         logger.warning("%s is not offered in half precision: %s", rung, error)
@@ -36,3 +33,11 @@ def halve(rung: str, path: Path, target: Path, samples: Samples) -> bool:
         return True
     partial.unlink(missing_ok=True)
     return False
+
+
+def write_half(path: Path, target: Path) -> None:
+    """Write the model in `path` to `target`, computing in 16 bits, whatever becomes of its answers."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(target))

@@ -1,0 +1,1 @@
+"""Students: small transformers that learn from teachers' lessons offline, and serve in their place."""

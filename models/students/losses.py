@@ -1,0 +1,62 @@
+"""What a student makes small: its distance to soft labels, to a teacher's shares and hidden states."""
+
+import torch
+from torch import nn
+
+
+def soft_label_loss(
+    scores: torch.Tensor, items: torch.Tensor, labels: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """[B] temperature-scaled Kullback-Leibler divergence of the student's scores from soft labels.
+
+    Both sides are flattened by the temperature τ, labels as p^(1/τ); times τ², so that the gradient does
+    not fade with it.
+
+    Source: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+
+    Args:
+        scores: [B, I], very small for items that cannot be had.
+        items: [B, M] positions of the labelled items.
+        labels: [B, M] rows summing to 1, 0 where there are fewer.
+    """
+    flat = labels.clamp(min=0) ** (1 / temperature) * (labels > 0)
+    flat = flat / flat.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    logs = torch.log_softmax(scores / temperature, dim=1).gather(1, items)
+    entropy = torch.special.xlogy(flat, flat).sum(dim=1)
+    divergence: torch.Tensor = entropy - (flat * logs).sum(dim=1)
+    return temperature**2 * divergence
+
+
+def share_loss(shares: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """[B] Kullback-Leibler divergence of shares [B, C] from those expected."""
+    logs = torch.log(shares.clamp(min=1e-9))
+    divergence: torch.Tensor = (torch.special.xlogy(expected, expected) - expected * logs).sum(dim=1)
+    return divergence
+
+
+class HiddenLoss(nn.Module):
+    """How far a student's hidden state is from its teacher's.
+
+    Where the widths agree the states themselves are compared, each normalised; where they do not, the
+    direction of a learned projection of the student's.
+
+    Source: A. Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
+
+    Args:
+        width: of the student's states.
+        taught: of the teacher's.
+    """
+
+    def __init__(self, width: int, taught: int) -> None:
+        super().__init__()
+        self.direct = width == taught
+        self.projection = nn.Identity() if self.direct else nn.Linear(width, taught)
+
+    def forward(self, hidden: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """[B] for states [B, d] and [B, W]; 0 where the teacher has none."""
+        known = (taught != 0).any(dim=1)
+        if self.direct:
+            ours, theirs = (nn.functional.layer_norm(state, state.shape[1:]) for state in (hidden, taught))
+            return ((ours - theirs) ** 2).mean(dim=1) * known
+        likeness = nn.functional.cosine_similarity(self.projection(hidden), taught, dim=1)
+        return (1 - likeness) * known
