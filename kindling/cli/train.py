@@ -2,7 +2,8 @@
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 _METRICS = {"ndcg@10": "NDCG@10", "recall@20": "Recall@20"}
 _SUBJECTS = {"raw": "raw features", "segment_prior": "count-shrinkage", "kindling": "Kindling"}
+
+Lessons = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--lessons",
+        help="A folder that `kindling teach` wrote, one a teacher: the bundle then has a student.",
+        show_default=False,
+    ),
+]
+StudentSize = Annotated[
+    Literal["tiny", "small", "base"],
+    typer.Option("--student", help="The student's size; all but tiny are for GPUs."),
+]
+Pruned = Annotated[
+    float,
+    typer.Option("--prune", min=0, max=0.9, help="Share of the student's inner units to take out."),
+]
 
 
 def train(
@@ -51,6 +69,9 @@ def train(
             "sampled_items=4096; more are in docs/training.md. Wins over `training:` of the settings.",
         ),
     ] = None,
+    lessons: Lessons = None,
+    student: StudentSize = "tiny",
+    pruned: Pruned = 0.0,
 ) -> None:
     """Train the ranker and all ways to fill a profile, and write them as one bundle.
 
@@ -79,7 +100,15 @@ def train(
         registry = Registry(workspace.bundles)
         start, since_ms = beginning(registry, since)
         options = read_options(settings.training, told or ())
-        arguments = Arguments(seed=seed, options=options, start=start, since_ms=since_ms)
+        arguments = Arguments(
+            seed=seed,
+            options=options,
+            start=start,
+            since_ms=since_ms,
+            lessons=tuple(str(folder) for folder in lessons or ()),
+            student=student,
+            pruned=pruned,
+        )
         logged = read_logged(workspace)
         bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs, logged)
         progress.update(task, description="comparing with the active bundle", loss="")

@@ -1,6 +1,7 @@
 """The recipe: a data folder in, a bundle out. Reads top to bottom as training runs."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +10,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from feature_repo.catalogue import load_catalogue, load_items
-from models.bundle import RECOMMENDER_FOLDER, Bundle, Manifest, write_bundle
+from models.bundle import RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_bundle
 from models.calibration import Calibration
 from models.content import content_vectors
 from models.export.onnx import export
@@ -21,6 +23,11 @@ from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
 from models.recommenders.two_tower import Committee
 from models.samples import example_inputs
 from models.schema import Floats, TensorSchema
+from models.students.book import Book, read_book
+from models.students.champion import crown
+from models.students.compress import compress
+from models.students.distil import train_student
+from models.students.student import SizeName
 from models.training.calibrate import calibrate, validation_metrics
 from models.training.examples import Examples
 from models.training.fusion import fit_fusion
@@ -47,6 +54,9 @@ class Arguments:
         rankers: two-towers whose mean is the ranker.
         members: encoders whose mean is one of those that the generator fuses.
         cold_below: users with fewer events are filled.
+        lessons: folders of teachers' lessons; without any, the bundle has no student.
+        student: its size.
+        pruned: share of its inner units that are taken out.
         options: of learned generators.
         start: version of the bundle whose weights learned models start from, on users who did something
             at or after `since_ms`; None trains all from scratch.
@@ -56,6 +66,9 @@ class Arguments:
     rankers: int = RANKERS
     members: int = MEMBERS
     cold_below: int = COLD_BELOW
+    lessons: tuple[str, ...] = ()
+    student: SizeName = "tiny"
+    pruned: float = 0.0
     options: Options = field(default_factory=Options)
     start: str | None = None
     since_ms: int = 0
@@ -113,6 +126,8 @@ def train(
         TrainingError: too few users or events, or hardly any new ones.
         BundleError: the bundle to start from is damaged or gone.
         ExportError: an exported file answers differently from torch.
+        TeacherError: a folder of lessons holds none.
+        GateError: the student, compressed, ranks otherwise than it did.
     """
     arguments = arguments or Arguments()
     # The matrices are small: a second thread costs more in hand-overs than it computes.
@@ -134,7 +149,8 @@ def train(
             item_ids=items.ids,
             fresh=fresh_users(histories.before(split.cutoff_ms), arguments.since_ms),
         )
-    trained = fit_models(schema, histories, split, content, shares, arguments, watch, regime)
+    books = [read_book(Path(folder), histories.user_ids, items.ids, schema) for folder in arguments.lessons]
+    trained = fit_models(schema, histories, split, content, shares, arguments, watch, regime, books)
     watch(Progress("export"))
     bundle = save(trained, items.ids, root, arguments)
     regime.forget()
@@ -186,22 +202,34 @@ def fit_models(
     arguments: Arguments,
     watch: Watch = unwatched,
     regime: Regime | None = None,
+    books: Sequence[Book] = (),
 ) -> Trained:
-    """Fit everything on what warm users did before the cutoff; see `train`."""
+    """Fit everything on what warm users did before the cutoff; see `train`.
+
+    Args:
+        books: what teachers taught; without any there is no student.
+    """
     regime = regime or Regime(arguments.options)
     ground = lay_ground(
         schema, histories, split, content, item_shares, arguments.seed, arguments.rankers, watch, regime
     )
     members = train_members(ground, FUSED, arguments.seed, arguments.members, watch)
+    if books:
+        members[STUDENT] = train_student(
+            ground, books, arguments.student, arguments.pruned, arguments.seed, watch
+        )
     watch(Progress("fusion"))
     fusion, proven = fit_fusion(ground, members)
-    fillers = {
+    fillers: dict[str, nn.Module] = {
         "generator": fusion,
         "segment_prior": ground.segment_prior,
         "global_prior": ground.global_prior,
     }
     tasks = {name: ground.task(kappa) for name, kappa in ground.kappa.items()}
     tasks["generator"] = ground.task(fusion.kappa())
+    if books:
+        fillers[STUDENT], kappa = members[STUDENT]
+        tasks[STUDENT] = ground.task(kappa)
     rungs = {name: ground.rung(filler) for name, filler in fillers.items()}
     watch(Progress("calibration"))
     calibration = calibrate(
@@ -213,6 +241,8 @@ def fit_models(
         arguments.cold_below,
         proven,
     )
+    if books:
+        calibration = crown(ground, rungs, tasks, calibration)
     metrics = validation_metrics(rungs, tasks, calibration, ground.batches)
     return Trained(ground, rungs, calibration, metrics)
 
@@ -223,6 +253,8 @@ def write_models(trained: Trained, folder: Path) -> None:
     names = [spec.name for spec in trained.schema.outputs]
     for name, rung in trained.rungs.items():
         export(rung, folder / f"{name}.onnx", example, names, ranked={"virtual_items": "virtual_weights"})
+    if STUDENT in trained.rungs:
+        compress(folder / f"{STUDENT}.onnx", trained.ground)
     save_weights(trained.ground.regime.kept, folder / WEIGHTS_FOLDER)
     recommender = folder / RECOMMENDER_FOLDER
     recommender.mkdir()
