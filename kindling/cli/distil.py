@@ -1,0 +1,59 @@
+"""`kindling distil`: from a teacher's lessons to a bundle whose student serves in its place."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kindling.cli.options import Var
+from kindling.cli.train import Lessons, Pruned, StudentSize, train
+from kindling.settings import load_settings
+
+
+def distil(
+    var: Var = None,
+    lessons: Lessons = None,
+    size: StudentSize = "tiny",
+    pruned: Pruned = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the teacher and of the training.")] = 0,
+    activate: Annotated[
+        bool, typer.Option("--activate/--no-activate", help="Let the new bundle serve, as `train` does.")
+    ] = True,
+) -> None:
+    """Train a bundle with a student of the lessons given.
+
+    Without lessons, a teacher of behaviour is trained first, on the users who train the bundle, and teaches
+    on them and on those it is validated by. A folder of lessons is what `kindling teach` writes.
+    """
+    root = load_settings(var=var).var.resolve()
+    folders = lessons or [teach_behaviour(root, seed)]
+    train(var=var, activate=activate, seed=seed, lessons=folders, student=size, pruned=pruned)
+
+
+def teach_behaviour(root: Path, seed: int) -> Path:
+    """Train a behaviour teacher on the warm users of the loaded data; the folder of its lessons on them."""
+    from feature_repo.catalogue import load_catalogue, load_items
+    from feature_repo.workspace import Workspace
+    from models.content import content_vectors
+    from models.teachers.behaviour_fit import fit_behaviour
+    from models.teachers.cases import cut_all, load_logs
+    from models.teachers.lessons import dataset_fingerprint, teach
+    from models.training.histories import load_histories
+    from models.training.split import split_by_join_time
+
+    data = Workspace(root).data
+    catalogue = load_catalogue(data)
+    items = load_items(data, catalogue)
+    histories = load_histories(data, catalogue, items)
+    split = split_by_join_time(histories)
+    fitted, held = (
+        load_logs(data, [histories.user_ids[user] for user in users], split.cutoff_ms)
+        for users in (split.train, split.validation)
+    )
+    with Console(stderr=True).status("training a teacher of behaviour"):
+        content = content_vectors(catalogue, items)
+        teacher = fit_behaviour(catalogue, items, content, fitted, held, seed)
+    with Console(stderr=True).status("teaching"):
+        cases = cut_all([*fitted, *held])
+        return teach(teacher, cases, dataset_fingerprint(data), root / "lessons")
