@@ -5,7 +5,7 @@ breaks: slow, and a guarded write that did arrive would refuse its second copy.
 """
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,12 +26,11 @@ from streaming.stores.servers import by_server
 
 Command = tuple[bytes, ...]
 
-_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
-
 # Commands a packet: the server works on one while the next is packed. Replies wait in the server's
 # own memory, so that it never stops reading because we have not read yet.
 _PACKET = 256
 _CHUNK = 1 << 16
+_KNOWN_SIZES = 1 << 13
 _REDIRECTS = (AskError, TryAgainError, ClusterDownError)  # a MovedError is an AskError
 
 
@@ -50,7 +49,7 @@ def send(
         redis.RedisError: a server is gone, or refuses; some commands may have been carried out.
     """
     replies = _scatter(client, keys, range(len(keys)), command_of)
-    failed = [index for index, reply in enumerate(replies) if isinstance(reply, ResponseError)]
+    failed = _errors(replies)
     if failed and script is not None:
         text, by_digest = script.text, command_of
 
@@ -79,8 +78,11 @@ def _scatter(
         (pool, [wanted[place] for place in places])
         for pool, places in by_server(client, [keys[index] for index in wanted])
     ]
+    answers = _exchange(servers, command_of)
+    if len(answers) == 1:
+        return answers[0]
     replies: dict[int, Any] = {}
-    for (_, indices), answer in zip(servers, _exchange(servers, command_of), strict=True):
+    for (_, indices), answer in zip(servers, answers, strict=True):
         replies.update(zip(indices, answer, strict=True))
     return [replies[index] for index in wanted]
 
@@ -105,14 +107,40 @@ def _exchange(
             unread = stack.enter_context(ExitStack())
             unread.callback(connection.disconnect)
             for start in range(0, len(indices), _PACKET):
-                packet = [_pack(command_of(index)) for index in indices[start : start + _PACKET]]
-                connection.send_packed_command([b"".join(packet)], check_health=False)
+                packet = _packed(map(command_of, indices[start : start + _PACKET]))
+                connection.send_packed_command([packet], check_health=False)
             connections.append((connection, unread, len(indices)))
         replies = []
         for connection, unread, expected in connections:
             replies.append(_replies(connection, expected))
             unread.pop_all()
         return replies
+
+
+class _Sizes(dict[int, bytes]):
+    """What comes before an argument of a size, and after the one before it."""
+
+    def __missing__(self, size: int) -> bytes:
+        if len(self) >= _KNOWN_SIZES:
+            self.clear()
+        before = self[size] = b"\r\n$%d\r\n" % size
+        return before
+
+
+_SIZES = _Sizes()
+
+
+def _packed(commands: Iterable[Command]) -> bytes:
+    """Commands as the server reads them; a third faster than the client's own way, in C, one by one."""
+    parts: list[bytes] = []
+    add, sizes = parts.append, _SIZES
+    for command in commands:
+        add(b"*%d" % len(command))
+        for argument in command:
+            add(sizes[len(argument)])
+            add(argument)
+        add(b"\r\n")
+    return b"".join(parts)
 
 
 def _replies(connection: Any, expected: int) -> list[Any]:
@@ -131,7 +159,14 @@ def _replies(connection: Any, expected: int) -> list[Any]:
         raise TimeoutError("no reply in time") from error
     except OSError as error:
         raise ConnectionError(f"reading replies: {error}") from error
-    for reply in replies:
-        if isinstance(reply, ConnectionError):
-            raise reply
+    for index in _errors(replies):
+        if isinstance(replies[index], ConnectionError):
+            raise replies[index]
     return replies
+
+
+def _errors(replies: Sequence[Any]) -> list[int]:
+    """Which replies are errors; there are thousands of replies, of few types."""
+    if not any(issubclass(kind, Exception) for kind in set(map(type, replies))):
+        return []
+    return [index for index, reply in enumerate(replies) if isinstance(reply, Exception)]
