@@ -151,16 +151,21 @@ class TensorSchema(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What a rung answers, before observed evidence is blended in.
+        """What a rung answers, observed evidence blended in.
 
-        `fill_affinity` are shares that sum to 1, `virtual_items` item indices without the history's,
-        `virtual_weights` descending and summing to 1.
+        `filled_affinity` are shares that sum to 1 where what was observed does, `virtual_items` item
+        indices without the history's, `virtual_weights` descending and summing to 1 less their observed
+        weight, `confidence` in the order of `BLOCKS`, `observed_weight` of affinity and embedding, 0 where
+        nothing was observed in that block, and `sound` 1 where the rest may be used, 0 elsewhere.
         """
         return (
-            TensorSpec("fill_affinity", "float32", len(self.catalogue.categories)),
-            TensorSpec("fill_embedding", "float32", self.catalogue.embedding_width),
+            TensorSpec("filled_affinity", "float32", len(self.catalogue.categories)),
+            TensorSpec("filled_embedding", "float32", self.catalogue.embedding_width),
             TensorSpec("virtual_items", "int64", self.virtual_length),
             TensorSpec("virtual_weights", "float32", self.virtual_length),
+            TensorSpec("confidence", "float32", len(BLOCKS)),
+            TensorSpec("observed_weight", "float32", 2),
+            TensorSpec("sound", "float32", 1),
         )
 
     @property

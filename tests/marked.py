@@ -68,22 +68,32 @@ def sign(folder: Path, **changes: object) -> None:
 def marked_model(mark: float) -> onnx.ModelProto:
     """Shares alike for all, the first items, and [count, mark, mark, ...] as embedding."""
     widths = {spec.name: spec.width for spec in SCHEMA.outputs}
-    constants = {
-        "shares": np.full((1, widths["fill_affinity"]), 1 / widths["fill_affinity"], np.float32),
-        "marks": np.full((1, widths["fill_embedding"] - 1), mark, np.float32),
-        "items": np.arange(widths["virtual_items"])[None],
-        "weights": np.full((1, widths["virtual_weights"]), 1 / widths["virtual_weights"], np.float32),
-        "one": np.ones(1, np.int64),
+    everyone = {
+        "filled_affinity": np.full(
+            (1, widths["filled_affinity"]), 1 / widths["filled_affinity"], np.float32
+        ),
+        "marks": np.full((1, widths["filled_embedding"] - 1), mark, np.float32),
+        "virtual_items": np.arange(widths["virtual_items"])[None],
+        "virtual_weights": np.full(
+            (1, widths["virtual_weights"]), 1 / widths["virtual_weights"], np.float32
+        ),
+        "confidence": np.full((1, widths["confidence"]), 0.5, np.float32),
+        "nothing": np.zeros((1, 1), np.float32),
+        "sound": np.ones((1, 1), np.float32),
     }
     nodes = [
         helper.make_node("Shape", ["count"], ["rows"], end=1),
         helper.make_node("Concat", ["rows", "one"], ["shape"], axis=0),
-        helper.make_node("Expand", ["marks", "shape"], ["many_marks"]),
-        helper.make_node("Concat", ["count", "many_marks"], ["fill_embedding"], axis=1),
-        helper.make_node("Expand", ["shares", "shape"], ["fill_affinity"]),
-        helper.make_node("Expand", ["items", "shape"], ["virtual_items"]),
-        helper.make_node("Expand", ["weights", "shape"], ["virtual_weights"]),
+        *(helper.make_node("Expand", [f"{name}_of_one", "shape"], [name], name=name) for name in everyone),
+        helper.make_node("Concat", ["count", "marks"], ["filled_embedding"], axis=1),
+        # As if of every κ that is 1, and of items whose vectors say nothing.
+        helper.make_node("Add", ["count", "sound_of_one"], ["one_more"]),
+        helper.make_node("Div", ["count", "one_more"], ["share"]),
+        helper.make_node("Concat", ["share", "nothing"], ["observed_weight"], axis=1),
     ]
+    constants = {f"{name}_of_one": array for name, array in everyone.items()} | {
+        "one": np.ones(1, np.int64)
+    }
     graph = helper.make_graph(
         nodes,
         "marked",
@@ -101,32 +111,32 @@ def nan_above(limit: float) -> Callable[[onnx.ModelProto], None]:
     """Let the embeddings of rows with more than `limit` events be no numbers."""
 
     def spoil(model: onnx.ModelProto) -> None:
-        _divert(model, "fill_embedding", "sound")
+        _divert(model, "filled_embedding", "trained")
         model.graph.initializer.append(numpy_helper.from_array(np.array([[limit]], np.float32), "limit"))
         model.graph.initializer.append(numpy_helper.from_array(np.array([[np.nan]], np.float32), "nan"))
         model.graph.node.append(helper.make_node("Greater", ["count", "limit"], ["many"]))
-        model.graph.node.append(helper.make_node("Where", ["many", "nan", "sound"], ["fill_embedding"]))
+        model.graph.node.append(helper.make_node("Where", ["many", "nan", "trained"], ["filled_embedding"]))
 
     return spoil
 
 
 def too_wide(model: onnx.ModelProto) -> None:
     """Answer embeddings of twice the width."""
-    _divert(model, "fill_embedding", "half")
-    model.graph.node.append(helper.make_node("Concat", ["half", "half"], ["fill_embedding"], axis=1))
+    _divert(model, "filled_embedding", "half")
+    model.graph.node.append(helper.make_node("Concat", ["half", "half"], ["filled_embedding"], axis=1))
 
 
 def shifted(model: onnx.ModelProto) -> None:
     """Answer plausible numbers that were never trained."""
-    _divert(model, "fill_embedding", "sound")
-    model.graph.node.append(helper.make_node("Neg", ["sound"], ["fill_embedding"]))
+    _divert(model, "filled_embedding", "trained")
+    model.graph.node.append(helper.make_node("Neg", ["trained"], ["filled_embedding"]))
 
 
 def other_items(model: onnx.ModelProto) -> None:
     """Answer items that were never chosen."""
-    items = next(each for each in model.graph.initializer if each.name == "items")
+    items = next(each for each in model.graph.initializer if each.name == "virtual_items_of_one")
     last = SCHEMA.item_count - 1 - numpy_helper.to_array(items)
-    items.CopyFrom(numpy_helper.from_array(last, "items"))
+    items.CopyFrom(numpy_helper.from_array(last, "virtual_items_of_one"))
 
 
 def asked(counts: Sequence[float]) -> Tensors:

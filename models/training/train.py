@@ -17,6 +17,7 @@ from models.bundle import RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_b
 from models.calibration import Calibration
 from models.content import content_vectors
 from models.export.onnx import export
+from models.generators.blended import Blended
 from models.generators.rung import Rung
 from models.recommenders.features import TOWER_INPUTS
 from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
@@ -82,6 +83,7 @@ class Trained:
     rungs: dict[str, Rung]
     calibration: Calibration
     metrics: dict[str, float]
+    cold_below: int
 
     @property
     def schema(self) -> TensorSchema:
@@ -102,6 +104,10 @@ class Trained:
     def ranker(self) -> Committee:
         """The frozen recommender."""
         return self.ground.ranker
+
+    def answering(self, name: str, rung: Rung) -> Blended:
+        """A rung as it is served: its fill blended with what was observed, and judged."""
+        return Blended(rung, self.examples.item_vectors, self.calibration, name, self.cold_below).eval()
 
 
 def train(
@@ -244,7 +250,7 @@ def fit_models(
     if books:
         calibration = crown(ground, rungs, tasks, calibration)
     metrics = validation_metrics(rungs, tasks, calibration, ground.batches)
-    return Trained(ground, rungs, calibration, metrics)
+    return Trained(ground, rungs, calibration, metrics, arguments.cold_below)
 
 
 def write_models(trained: Trained, folder: Path) -> None:
@@ -252,7 +258,8 @@ def write_models(trained: Trained, folder: Path) -> None:
     example = example_inputs(trained.schema)
     names = [spec.name for spec in trained.schema.outputs]
     for name, rung in trained.rungs.items():
-        export(rung, folder / f"{name}.onnx", example, names, ranked={"virtual_items": "virtual_weights"})
+        answering = trained.answering(name, rung)
+        export(answering, folder / f"{name}.onnx", example, names, {"virtual_items": "virtual_weights"})
     if STUDENT in trained.rungs:
         compress(folder / f"{STUDENT}.onnx", trained.ground)
     save_weights(trained.ground.regime.kept, folder / WEIGHTS_FOLDER)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle import Bundle
-from models.schema import BLOCKS, Floats, Indices, Tensors, TensorSchema
+from models.schema import Floats, Indices, Tensors
 from service.fill.decide import Decision
 
 NO_ITEM = -1
@@ -53,14 +53,22 @@ class Answer:
         return self.bundle.version
 
     def blocks(self) -> Tensors:
-        """The arrays, by name."""
-        return {name: getattr(self, name) for name in _NAMES}
+        """The arrays, by name, as rungs answer them."""
+        arrays = (self.affinity, self.embedding, self.virtual_items, self.virtual_weights)
+        return dict(zip(_NAMES, (*arrays, self.confidence, self.observed_weight), strict=True))
 
 
 Blocks = tuple[Floats, Floats, Indices, Floats, Floats, Floats]
 """The arrays of an answer, in its order."""
 
-_NAMES = ("affinity", "embedding", "virtual_items", "virtual_weights", "confidence", "observed_weight")
+_NAMES = (
+    "filled_affinity",
+    "filled_embedding",
+    "virtual_items",
+    "virtual_weights",
+    "confidence",
+    "observed_weight",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +77,11 @@ class Part:
 
     Attributes:
         rows: which, in the order of the blocks.
-        blocks: by name, as `blend` returns them.
+        blocks: by name, as rungs answer them.
     """
 
     rows: Sequence[int]
     blocks: Tensors
-
-
-def observed_blocks(tensors: Tensors, observed_embedding: Floats, schema: TensorSchema) -> Tensors:
-    """The blocks of users who need no fill: what they did, and no virtual interactions."""
-    rows = len(observed_embedding)
-    return {
-        "affinity": tensors["affinity"],
-        "embedding": observed_embedding,
-        "virtual_items": np.full((rows, schema.virtual_length), NO_ITEM, np.int64),
-        "virtual_weights": np.zeros((rows, schema.virtual_length), np.float32),
-        "confidence": np.ones((rows, len(BLOCKS)), np.float32),
-        "observed_weight": np.ones((rows, 2), np.float32),
-    }
 
 
 def assemble(parts: Sequence[Part], rows: int) -> Blocks:

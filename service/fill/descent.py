@@ -18,9 +18,9 @@ from service.batch.pending import BatcherClosed, Dropped, Late, Pending, QueueFu
 from service.batch.stage import LARGEST
 from service.call import Call
 from service.errors import Cancelled, DeadlineTooShort, Overloaded
-from service.fill.blocks import Part, observed_blocks
+from service.fill.blocks import Part
 from service.fill.decide import Decision, Evidence
-from service.fill.infer import SOUND, BadFill
+from service.fill.infer import BadFill
 from service.fill.ladder import LADDER, OBSERVED, PRIORS
 from service.metrics import Metrics
 from service.versions.prepare import ServingModel
@@ -87,10 +87,7 @@ class _Fill:
                 if rung in PRIORS:
                     self._fill_here(rung, rows)
                 elif rung == OBSERVED:
-                    part = self._part(rows)
-                    embedding = self._model.observed.embed(part)
-                    blocks = observed_blocks(part, embedding, self._model.bundle.schema)
-                    self._parts.append(Part(rows, blocks))
+                    self._parts.append(Part(rows, self._model.observed.blocks(self._part(rows))))
             for rung, rows, since, pending in submitted:
                 self._await(rung, rows, since, pending)
         return self._parts, self._decisions
@@ -180,11 +177,11 @@ class _Fill:
 
     def _absorb(self, rung: str, rows: list[int], outputs: Tensors) -> None:
         """Keep the rows that are sound; have the others decided anew."""
-        sound = outputs.pop(SOUND)
+        sound = outputs["sound"][:, 0]
         if sound.all():
             self._parts.append(Part(rows, outputs))
             return
-        good, bad = np.flatnonzero(sound), np.flatnonzero(~sound)
+        good, bad = np.flatnonzero(sound), np.flatnonzero(sound == 0)
         if rung == LADDER[-1]:
             raise BadFill(f"{rung} has no sound answer for {len(bad)} rows")
         if len(good):

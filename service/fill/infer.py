@@ -1,29 +1,20 @@
-"""Tensors → blocks: a rung run, its output checked before anyone sees it, and blended with the evidence.
+"""Tensors → blocks: a rung run, and its output checked before anyone sees it.
 
-Checks and blend run once for a whole batch, on the thread that ran the model.
+The blend with what was observed, and the judgement of each row, are part of the model; see
+`models.generators.blended`. What is checked here is what no model can vouch for.
 """
 
 import logging
 
 import numpy as np
-import numpy.typing as npt
 
 from models.schema import Tensors, TensorSchema
-from models.session import BUCKETS, InferenceSession
-from service.fill.blend import ObservedItems, Scales, blend
+from models.session import InferenceSession
 from service.fill.ladder import Circuits
 
 logger = logging.getLogger(__name__)
 
-SOUND = "sound"
-"""[B] which rows may be used."""
-
-_ALL_SOUND = np.ones(BUCKETS[-1], np.bool_)
-
-_MOST_SHARE = 1.001
-_MOST_SHARE_BITS = np.float32(_MOST_SHARE).view(np.uint32)
-_MOST_EMBEDDING = 1e3
-"""No trained embedding comes near: what is beyond is a fault of the model."""
+_NUMBERS = ("filled_affinity", "filled_embedding", "virtual_weights")
 
 
 class BadFill(RuntimeError):
@@ -42,112 +33,92 @@ class Checks:
         self._item_count = schema.item_count
 
     def run(self, session: InferenceSession, tensors: Tensors) -> Tensors:
-        """The outputs for `tensors`, of the right shapes and types.
+        """The outputs for `tensors`, of the right shapes and types; `sound` is 0 where numbers are none.
 
         Raises:
             BadFill: the run failed, or an output is missing or misshapen.
         """
         try:
-            fill = session.run(tensors)
+            blocks = session.run(tensors)
         except Exception as error:
             raise BadFill(f"the run failed: {error}") from error
         rows = len(tensors["count"])
         for name, dtype, width in self._outputs:
-            output = fill.get(name)
+            output = blocks.get(name)
             if output is None or output.shape != (rows, width):
                 found = "nothing" if output is None else str(output.shape)
                 raise BadFill(f"{name} is {found}, not {(rows, width)}")
             if output.dtype != dtype:
                 raise BadFill(f"{name} is of {output.dtype}, not {dtype}")
-        return fill
+        if not self.are_met(blocks):
+            for name in _NUMBERS:
+                blocks["sound"] = blocks["sound"] * np.isfinite(blocks[name]).all(axis=1, keepdims=True)
+        return blocks
 
-    def are_met(self, fill: Tensors) -> bool:
-        """Whether every value is finite and in range, in one pass an output.
-
-        Read as unsigned integers, floats are in order from 0 up, with the negative and NaN beyond infinity.
-        """
-        most, embedding = np.maximum.reduce, fill["fill_embedding"]
-        return (
-            bool(
-                most(fill["fill_affinity"].view(np.uint32), axis=None) <= _MOST_SHARE_BITS
-                and most(fill["virtual_weights"].view(np.uint32), axis=None) <= _MOST_SHARE_BITS
-                and most(fill["virtual_items"].view(np.uint64), axis=None) < self._item_count
-                and np.vdot(embedding, embedding) <= _MOST_EMBEDDING**2
-            )
-            or self.complaint(fill) is None
+    def are_met(self, blocks: Tensors) -> bool:
+        """Whether every number is one: a device may fail after the model has judged."""
+        return all(
+            np.isfinite(np.vdot(numbers, numbers)) for numbers in (blocks[name] for name in _NUMBERS)
         )
 
-    def complaint(self, fill: Tensors) -> str | None:
+    def complaint(self, blocks: Tensors) -> str | None:
         """What is wrong with the values; None if nothing is."""
-        for name, _, _ in self._outputs:
-            if not np.isfinite(fill[name]).all():
+        for name in _NUMBERS:
+            if not np.isfinite(blocks[name]).all():
                 return f"{name} is not finite"
-        items, shares, weights = fill["virtual_items"], fill["fill_affinity"], fill["virtual_weights"]
+        items, shares, weights = (
+            blocks[name] for name in ("virtual_items", "filled_affinity", "virtual_weights")
+        )
         if items.min() < 0 or items.max() >= self._item_count:
             return f"virtual_items holds an index outside 0..{self._item_count - 1}"
-        if np.abs(fill["fill_embedding"]).max() > _MOST_EMBEDDING:
-            return f"fill_embedding holds a value beyond {_MOST_EMBEDDING:g}"
-        if min(shares.min(), weights.min()) < 0 or max(shares.max(), weights.max()) > _MOST_SHARE:
-            return "a share or weight is negative or more than 1"
+        if min(shares.min(), weights.min()) < -1e-3:
+            return "a share or weight is negative"
+        if not blocks["sound"].all():
+            return "the model itself calls a row unsound"
         return None
-
-    def met_by_row(self, fill: Tensors) -> npt.NDArray[np.bool_]:
-        """[B] which rows alone would meet them."""
-        rows = range(len(fill["virtual_items"]))
-        parts = ({name: values[row : row + 1] for name, values in fill.items()} for row in rows)
-        return np.array([self.complaint(part) is None for part in parts])
 
 
 def run_rung(session: InferenceSession, tensors: Tensors, schema: TensorSchema) -> Tensors:
-    """The fill of `tensors`, shapes and values verified.
+    """The blocks of `tensors`, shapes and values verified.
 
     Raises:
         BadFill: the run failed, or an output is missing, misshapen, not finite or out of range.
     """
     checks = Checks(schema)
-    fill = checks.run(session, tensors)
-    if not checks.are_met(fill):
-        raise BadFill(checks.complaint(fill))
-    return fill
+    blocks = checks.run(session, tensors)
+    if complaint := checks.complaint(blocks):
+        raise BadFill(complaint)
+    return blocks
 
 
 class Filler:
-    """One rung of one model: fills whole batches, and answers with blended blocks.
+    """One rung of one model: fills whole batches.
 
     Args:
         rung: its name on the ladder.
         session: runs it.
         schema: of its tensors.
-        observed: where histories point to.
-        scales: what evidence weighs against it.
         circuits: told of failures and successes, once a batch.
     """
 
     def __init__(
-        self,
-        rung: str,
-        session: InferenceSession,
-        schema: TensorSchema,
-        observed: ObservedItems,
-        scales: Scales,
-        circuits: Circuits,
+        self, rung: str, session: InferenceSession, schema: TensorSchema, circuits: Circuits
     ) -> None:
-        self.rung, self._session, self._checks = rung, session, Checks(schema)
-        self._observed, self._scales, self._circuits = observed, scales, circuits
+        self.rung, self._session, self._checks, self._circuits = rung, session, Checks(schema), circuits
 
     def run(self, tensors: Tensors) -> Tensors:
-        """What `blend` returns, and `sound` [B]: rows that are not are not to be used.
+        """The blocks of a batch; rows that are not `sound` are not to be used.
 
         Raises:
             BadFill: the run failed, or no row of it can be used.
         """
         try:
-            fill = self._checks.run(self._session, tensors)
-            if self._checks.are_met(fill):
-                sound = _ALL_SOUND[: len(tensors["count"])]
+            blocks = self._checks.run(self._session, tensors)
+            sound = blocks["sound"]
+            if sound.all():
                 self._circuits.succeed(self.rung)
             else:
-                sound, complaint = self._checks.met_by_row(fill), self._checks.complaint(fill)
+                complaint = self._checks.complaint(blocks)
                 if not sound.any():
                     raise BadFill(complaint)
                 logger.error("rung %s: %s", self.rung, complaint)
@@ -155,8 +126,6 @@ class Filler:
         except BadFill:
             self._fail()
             raise
-        blocks = blend(tensors, self._observed.embed(tensors), fill, self._scales)
-        blocks[SOUND] = sound
         return blocks
 
     def _fail(self) -> None:

@@ -9,10 +9,10 @@ from models.bundle import Bundle, BundleError
 from models.opener import Opener
 from models.schema import SparseProfile, TensorSchema
 from models.session import BUCKETS, DeviceUnavailable, InferenceSession, RuntimeProviderError
-from service.fill.blend import ObservedItems, Scales
 from service.fill.decide import Policy
 from service.fill.infer import Filler, run_rung
 from service.fill.ladder import Pace
+from service.fill.observed import Observed
 from service.versions.recorded import Recorded
 
 Track = Literal["active", "canary", "shadow"]
@@ -35,25 +35,15 @@ class ServingModel:
     track: Track = "active"
 
     @cached_property
-    def observed(self) -> ObservedItems:
-        """Where histories point to among the bundle's items."""
-        return ObservedItems(self.bundle.item_vectors)
+    def observed(self) -> Observed:
+        """Answers users who need no fill."""
+        return Observed(self.bundle.item_vectors, self.bundle.schema)
 
     @cached_property
     def fillers(self) -> Mapping[str, Filler]:
-        """By rung: its session, with the checks and the blend that its batches go through."""
-        calibration, counts = self.bundle.calibration, self.policy.cold_below
-        return {
-            rung: Filler(
-                rung,
-                session,
-                self.bundle.schema,
-                self.observed,
-                Scales(calibration, rung, counts),
-                self.policy.circuits,
-            )
-            for rung, session in self.sessions.items()
-        }
+        """By rung: its session, with the checks that its batches go through."""
+        schema, circuits = self.bundle.schema, self.policy.circuits
+        return {rung: Filler(rung, session, schema, circuits) for rung, session in self.sessions.items()}
 
 
 def prepare(

@@ -36,9 +36,9 @@ def test_every_batch_size_is_answered_as_the_plain_session_does(
 
 def test_an_answer_is_the_callers_own(session: BucketedSession) -> None:
     first = session.run(asked([1, 2, 3]))
-    before = first["fill_embedding"].copy()
+    before = first["filled_embedding"].copy()
     session.run(asked([4, 5, 6]))
-    np.testing.assert_array_equal(first["fill_embedding"], before)
+    np.testing.assert_array_equal(first["filled_embedding"], before)
 
 
 def test_threads_share_the_buffers_and_not_their_rows(session: BucketedSession) -> None:
@@ -48,7 +48,7 @@ def test_threads_share_the_buffers_and_not_their_rows(session: BucketedSession) 
         start.wait(20)
         for turn in range(50):
             counts = [number, turn, number]
-            assert session.run(asked(counts))["fill_embedding"][:, 0].tolist() == counts
+            assert session.run(asked(counts))["filled_embedding"][:, 0].tolist() == counts
 
     with ThreadPoolExecutor(4) as callers:
         list(callers.map(caller, range(4)))

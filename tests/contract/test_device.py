@@ -50,7 +50,7 @@ def serving(device: Device) -> Iterator[Device]:
 
 
 def counts_of(answer: Tensors) -> list[float]:
-    return [float(count) for count in answer["fill_embedding"][:, 0]]
+    return [float(count) for count in answer["filled_embedding"][:, 0]]
 
 
 def test_a_remote_session_answers_as_one_at_home(path: Path, bundle: Bundle) -> None:

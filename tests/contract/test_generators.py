@@ -38,7 +38,7 @@ def rows(tensors: Tensors, chosen: slice | list[int]) -> Tensors:
 
 def assert_same(ours: Tensors, theirs: Tensors) -> None:
     """Equal up to rounding; items of equal weight may change places."""
-    for name in ("fill_affinity", "fill_embedding", "virtual_weights"):
+    for name in ("filled_affinity", "filled_embedding", "virtual_weights"):
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-5)
 
 
@@ -54,7 +54,7 @@ def test_outputs_have_the_names_types_and_widths_of_the_schema(
 
 
 def test_shares_sum_to_one_and_none_is_negative(session: OnnxSession, inputs: Tensors) -> None:
-    shares = session.run(inputs)["fill_affinity"].astype(np.float64)
+    shares = session.run(inputs)["filled_affinity"].astype(np.float64)
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     assert (shares >= 0).all()
 
@@ -70,10 +70,28 @@ def test_virtual_items_are_items_each_once_and_never_of_the_history(
         assert not offered & {item - 1 for item in history.tolist()}
 
 
-def test_virtual_weights_descend_and_sum_to_one(session: OnnxSession, inputs: Tensors) -> None:
+def test_virtual_weights_descend_and_sum_to_what_evidence_leaves(
+    bundle: Bundle, rung: str, session: OnnxSession, inputs: Tensors
+) -> None:
     weights = session.run(inputs)["virtual_weights"].astype(np.float64)
-    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+    counts = np.minimum(inputs["count"][:, 0], bundle.cold_below - 1).astype(int)
+    observed = [bundle.calibration.observed_weight("virtual_items", count, rung) for count in counts]
+    np.testing.assert_allclose(weights.sum(axis=1), 1 - np.array(observed), atol=1e-5)
     assert (np.diff(weights, axis=1) <= 0).all()
+
+
+def test_every_row_is_sound_and_what_was_observed_gains_weight(
+    bundle: Bundle, rung: str, session: OnnxSession, inputs: Tensors
+) -> None:
+    answer = session.run(inputs)
+    assert answer["sound"].all()
+    order = np.argsort(inputs["count"][:, 0], kind="stable")
+    for block in range(2):
+        weights = answer["observed_weight"][order, block]
+        assert (np.diff(weights[weights > 0]) >= 0).all()
+    expected = [bundle.calibration.confidence(rung, "embedding", count) for count in range(5)]
+    found = answer["confidence"][[int(np.argmax(inputs["count"] == count)) for count in range(5)], 1]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_the_same_question_has_the_same_answer(session: OnnxSession, inputs: Tensors) -> None:
@@ -109,7 +127,8 @@ def test_batch_mates_do_not_change_a_row(session: OnnxSession, inputs: Tensors) 
 def test_the_file_answers_as_torch_does(bundle: Bundle, rung: str, session: OnnxSession, size: int) -> None:
     inputs = example_inputs(bundle.schema, seed=3)
     names = [spec.name for spec in bundle.schema.outputs]
-    module = checkerboard.trained().rungs[rung]
+    trained = checkerboard.trained()
+    module = trained.answering(rung, trained.rungs[rung])
     assert parity(module, session, inputs, names, size, {"virtual_items": "virtual_weights"}) <= TOLERANCE
 
 
@@ -128,17 +147,17 @@ def test_the_segment_prior_knows_the_halves_and_the_global_one_does_not(bundle: 
     inputs = {name: np.zeros_like(array[:2]) for name, array in example_inputs(bundle.schema).items()}
     inputs["attributes"][0, bundle.schema.catalogue.attribute_slots({"half": "even"})] = 1
     inputs["attributes"][1, bundle.schema.catalogue.attribute_slots({"half": "odd"})] = 1
-    even, odd = OnnxSession(bundle.rungs["segment_prior"]).run(inputs)["fill_affinity"]
+    even, odd = OnnxSession(bundle.rungs["segment_prior"]).run(inputs)["filled_affinity"]
     assert even[0] > odd[0]
     assert odd[1] > even[1]
-    same = OnnxSession(bundle.rungs["global_prior"]).run(inputs)["fill_affinity"]
+    same = OnnxSession(bundle.rungs["global_prior"]).run(inputs)["filled_affinity"]
     np.testing.assert_array_equal(same[0], same[1])
 
 
 def test_who_declares_nothing_gets_the_global_mean_from_the_segment_prior(bundle: Bundle) -> None:
     inputs = {name: np.zeros_like(array[:1]) for name, array in example_inputs(bundle.schema).items()}
     answers = [OnnxSession(bundle.rungs[name]).run(inputs) for name in ("segment_prior", "global_prior")]
-    np.testing.assert_allclose(answers[0]["fill_embedding"], answers[1]["fill_embedding"], atol=1e-6)
+    np.testing.assert_allclose(answers[0]["filled_embedding"], answers[1]["filled_embedding"], atol=1e-6)
 
 
 def test_a_bundle_refuses_a_schema_it_was_not_trained_for(bundle: Bundle) -> None:

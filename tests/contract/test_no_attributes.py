@@ -30,8 +30,8 @@ def test_every_rung_answers_without_attributes(bundle: Bundle) -> None:
     assert tensors["attributes"].shape == (2, 0)
     for path in bundle.rungs.values():
         fill = OnnxSession(path).run(tensors)
-        np.testing.assert_allclose(fill["fill_affinity"].sum(axis=1), 1, rtol=1e-4)
-        assert np.isfinite(fill["fill_embedding"]).all()
+        np.testing.assert_allclose(fill["filled_affinity"].sum(axis=1), 1, rtol=1e-4)
+        assert np.isfinite(fill["filled_embedding"]).all()
 
 
 def test_an_empty_tensor_is_packed_as_no_bytes(bundle: Bundle) -> None:

@@ -63,7 +63,7 @@ def served_by(model: ActiveModel) -> dict[str, list[str]]:
 
 
 def mark_of(model: ServingModel, rung: str = "generator") -> float:
-    return float(run_rung(model.sessions[rung], asked([0]), SCHEMA)["fill_embedding"][0, 1])
+    return float(run_rung(model.sessions[rung], asked([0]), SCHEMA)["filled_embedding"][0, 1])
 
 
 def test_an_activated_bundle_takes_over_and_rollback_takes_one_call(
@@ -150,8 +150,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a flipped byte": (flip, r"generator\.onnx was altered"),
     "another catalogue": (other_catalogue, "other items or vocabularies"),
     "no model": (no_model, r"generator\.onnx"),
-    "not finite": (lambda folder: doctor(folder, nan_above(5)), "fill_embedding is nan away"),
-    "wrong shape": (lambda folder: doctor(folder, too_wide), r"fill_embedding is \(64, 8\), not \(64, 4\)"),
+    "not finite": (lambda folder: doctor(folder, nan_above(5)), "filled_embedding is nan away"),
+    "wrong shape": (lambda folder: doctor(folder, too_wide), r"filled_embedding is \(64, 8\), not \(64, 4\)"),
     "other numbers": (lambda folder: doctor(folder, shifted), "away from what it was at training"),
     "other items": (lambda folder: doctor(folder, other_items), "0% of the items"),
     "a prior, other items": (lambda folder: doctor(folder, other_items, "global_prior"), "global_prior"),
@@ -204,7 +204,7 @@ def test_what_fails_on_recorded_requests_is_refused_though_its_samples_are_fine(
         model.recorded.note(asked([2000]))
     registry.activate("v4")
     assert not model.refresh()
-    assert "fill_embedding is not finite" in caplog.text
+    assert "filled_embedding is not finite" in caplog.text
     assert metrics.refused_bundles.value("v4", "active") == 1
 
 
@@ -282,7 +282,7 @@ def test_swaps_under_load_never_mix_versions_and_fail_nobody(
             mark = MARKS[chosen.bundle.version]
             for rung in ("generator", "segment_prior", "global_prior"):
                 fill = run_rung(chosen.sessions[rung], asked([number, 0]), SCHEMA)
-                assert fill["fill_embedding"].tolist() == [
+                assert fill["filled_embedding"].tolist() == [
                     [number, mark, mark, mark],
                     [0, mark, mark, mark],
                 ]

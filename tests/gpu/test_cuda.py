@@ -57,8 +57,8 @@ def test_every_batch_size_has_a_graph_and_answers_as_on_the_cpu(
         inputs = bundle.samples.rows(rows)
         for _ in range(3):
             ours, theirs = session.run(inputs), at_home.run(inputs)
-            np.testing.assert_allclose(ours["fill_affinity"], theirs["fill_affinity"], atol=1e-3)
-            np.testing.assert_allclose(ours["fill_embedding"], theirs["fill_embedding"], atol=1e-3)
+            np.testing.assert_allclose(ours["filled_affinity"], theirs["filled_affinity"], atol=1e-3)
+            np.testing.assert_allclose(ours["filled_embedding"], theirs["filled_embedding"], atol=1e-3)
 
 
 def test_half_precision_is_close_enough(bundle: Bundle) -> None:
@@ -85,9 +85,9 @@ def test_workers_at_once_get_their_own_rows(bundle: Bundle, tmp_path: Path) -> N
         def worker(number: int) -> None:
             session = RemoteSession(socket, bundle.rungs["generator"])
             rows = {name: array[number : number + 8] for name, array in bundle.samples.inputs.items()}
-            expected = at_home.run(rows)["fill_embedding"]
+            expected = at_home.run(rows)["filled_embedding"]
             for _ in range(50):
-                np.testing.assert_allclose(session.run(rows)["fill_embedding"], expected, atol=1e-3)
+                np.testing.assert_allclose(session.run(rows)["filled_embedding"], expected, atol=1e-3)
 
         with ThreadPoolExecutor(4) as workers:
             list(workers.map(worker, range(0, 32, 8)))

@@ -17,12 +17,12 @@ from tests.marked import SCHEMA, asked, marked_bundle
 
 def huge_within(model: onnx.ModelProto) -> None:
     """Go through numbers that 16 bits do not hold."""
-    node = next(node for node in model.graph.node if "fill_embedding" in node.output)
-    node.output[0] = "sound"
+    node = next(node for node in model.graph.node if "filled_embedding" in node.output)
+    node.output[0] = "trained"
     for name, value in (("up", 1e7), ("down", 1e-7)):
         model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
-    model.graph.node.append(helper.make_node("Mul", ["sound", "up"], ["huge"]))
-    model.graph.node.append(helper.make_node("Mul", ["huge", "down"], ["fill_embedding"]))
+    model.graph.node.append(helper.make_node("Mul", ["trained", "up"], ["huge"]))
+    model.graph.node.append(helper.make_node("Mul", ["huge", "down"], ["filled_embedding"]))
 
 
 def test_a_bundle_offers_its_learned_rung_in_half_precision(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_bundle_offers_its_learned_rung_in_half_precision(tmp_path: Path) -> N
     assert half.name in bundle.manifest.sha256
     assert not half_of(bundle.rungs["global_prior"]).exists()
     model = prepare(bundle, SCHEMA, Opener(precision="fp16"), Recorded())
-    assert model.sessions["generator"].run(asked([3]))["fill_embedding"].tolist() == [[3, 0.5, 0.5, 0.5]]
+    assert model.sessions["generator"].run(asked([3]))["filled_embedding"].tolist() == [[3, 0.5, 0.5, 0.5]]
 
 
 def test_a_model_that_half_precision_spoils_is_offered_in_full_alone(

@@ -30,7 +30,8 @@ class Whose:
         number = tensors["history_weights"][:, 0]
         rows = len(number)
         fill = {spec.name: np.zeros((rows, spec.width), spec.dtype) for spec in SCHEMA.outputs}
-        fill["fill_embedding"][:, 0], fill["fill_embedding"][:, 1] = number // 1000, number % 1000
+        fill["sound"][:] = 1
+        fill["filled_embedding"][:, 0], fill["filled_embedding"][:, 1] = number // 1000, number % 1000
         return fill
 
 

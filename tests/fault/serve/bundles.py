@@ -77,8 +77,8 @@ class Poisoned(StandIn):
     def run(self, tensors: Tensors) -> Tensors:
         """The session's answers, some of them spoilt."""
         outputs = self.session.run(tensors)
-        outputs["fill_embedding"] = np.where(
-            tensors["count"] > _SOUND_UP_TO, np.float32(np.nan), outputs["fill_embedding"]
+        outputs["filled_embedding"] = np.where(
+            tensors["count"] > _SOUND_UP_TO, np.float32(np.nan), outputs["filled_embedding"]
         )
         return outputs
 

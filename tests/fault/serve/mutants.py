@@ -13,7 +13,7 @@ from service.fill.infer import Checks
 Patch = tuple[Any, str, Any]
 
 
-def _ignore_values(self: Checks, fill: Tensors) -> bool:
+def _ignore_values(self: Checks, blocks: Tensors) -> bool:
     return True
 
 
