@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,8 +20,20 @@ def content_vectors(catalogue: Catalogue, items: Items, width: int | None = None
     Items that share words or categories lie close. `width` is the catalogue's embedding width unless
     given; an item without any known term is the zero vector.
     """
-    width = width or catalogue.embedding_width
     bags = [_terms(catalogue, items, position) for position in range(len(items))]
+    return _reduced(bags, width or catalogue.embedding_width)
+
+
+def shared_content(sites: Sequence[tuple[Catalogue, Items]], width: int) -> list[Floats]:
+    """Content vectors of several catalogues in one space: what is said alike lies close."""
+    bags = [
+        [_terms(catalogue, items, position) for position in range(len(items))] for catalogue, items in sites
+    ]
+    vectors = _reduced([bag for site in bags for bag in site], width)
+    return np.split(vectors, np.cumsum([len(site) for site in bags])[:-1])
+
+
+def _reduced(bags: list[Counter[str]], width: int) -> Floats:
     spread = Counter(term for bag in bags for term in bag)
     # A term of one item says nothing about another; ties are broken by name to be reproducible.
     common = sorted((t for t in spread if spread[t] > 1), key=lambda t: (-spread[t], t))[:_MAX_WORDS]
@@ -31,13 +44,13 @@ def content_vectors(catalogue: Catalogue, items: Items, width: int | None = None
         for term, count in bag.items()
         if term in column
     ]
-    vectors = np.zeros((len(items), width), np.float32)
+    vectors = np.zeros((len(bags), width), np.float32)
     if places:
         rows, columns, values = (np.array(part) for part in zip(*places, strict=True))
-        norms = np.sqrt(np.bincount(rows, values**2, len(items)))
+        norms = np.sqrt(np.bincount(rows, values**2, len(bags)))
         values = values / np.maximum(norms, 1e-12)[rows]
         left, singular, _ = truncated_svd(
-            SparseMatrix(rows, columns, values, (len(items), len(common))), width
+            SparseMatrix(rows, columns, values, (len(bags), len(common))), width
         )
         reduced = left * singular
         lengths = np.linalg.norm(reduced, axis=1, keepdims=True)

@@ -65,7 +65,7 @@ def train(
             "--set",
             metavar="NAME=VALUE",
             help="An option of learned generators, such as dropout=0.4, weight_decay=0.02, l2=1e-5, "
-            "perturbation=0.1, frozen=projection.*, epochs=30, gan.loss=non_saturating or "
+            "perturbation=0.1, frozen=tokens.*, epochs=30, gan.loss=non_saturating or "
             "sampled_items=4096; more are in docs/training.md. Wins over `training:` of the settings.",
         ),
     ] = None,

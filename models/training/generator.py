@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from models.generators.encoder import Encoder
 from models.generators.prior import Prior
 from models.recommenders.two_tower import Committee
 from models.schema import Indices
+from models.training import pretraining
 from models.training.examples import (
     Batch,
     Examples,
@@ -110,6 +112,14 @@ def train_generator(
     histories, train = examples.histories, regime.learners(train)
     train, validation = (users[histories.counts[users] > 1] for users in (train, validation))
     model, task = Encoder(prior, examples.item_vectors), task.to(where)
+    if regime.options.pretrain:
+        used = histories.items[histories.after(train, 0).events]
+        popularity = np.bincount(used, minlength=examples.schema.item_count).astype(np.float32)
+        usual = replace(pretraining.SCHEDULE, epochs=regime.options.pretrain)
+        known, name = pretraining.Users(train, validation), f"pretrained-{seed}"
+        pretraining.pretrain(
+            model.tokens, examples, known, popularity, seed, usual, unwatched, regime, name
+        )
     batches = [
         moved(examples.sampled_batch(histories.first(validation, count)), where)
         for count in VALIDATION_COUNTS

@@ -134,7 +134,9 @@ def test_a_bundle_keeps_the_weights_that_a_warm_start_begins_with() -> None:
     assert {"encoder-0", "ranker-0"} <= set(start.weights)
     modules = checkerboard.trained().rungs["generator"].modules()
     encoder = next(module for module in modules if isinstance(module, Encoder))
-    torch.testing.assert_close(start.weights["encoder-0"]["projection.weight"], encoder.projection.weight)
+    torch.testing.assert_close(
+        start.weights["encoder-0"]["tokens.projection.weight"], encoder.tokens.projection.weight
+    )
 
 
 def test_new_users_learn_beside_as_many_others() -> None:
