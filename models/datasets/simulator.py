@@ -26,6 +26,7 @@ SESSION_LENGTH = 8  # events on average
 MIN_EVENTS = 12
 TASTE_WEIGHT = 1.6
 CELLS_AT_ONCE = 4_000_000  # user-item scores held in memory at a time
+SHELF = 5_000  # of a larger stock, so many items at random are what some users get to see in a period
 
 
 def simulate(
@@ -136,21 +137,23 @@ def _draw_choices(rng: np.random.Generator, crowd: Users, stock: Items, who: Int
     counts = np.bincount(cell, minlength=users * PERIODS).reshape(users, PERIODS)
     chosen = np.empty(len(who), dtype=np.int64)
     begin = np.r_[0, np.cumsum(counts.ravel())[:-1]].reshape(users, PERIODS)
-    chunk = max(1, CELLS_AT_ONCE // items)
+    chunk = max(1, CELLS_AT_ONCE // min(items, SHELF))
     for low in range(0, users, chunk):
         part = slice(low, min(low + chunk, users))
         seen = np.zeros((part.stop - part.start, items), dtype=bool)
         for number in range(PERIODS):
+            shelf = np.sort(rng.permutation(items)[:SHELF]) if items > SHELF else np.arange(items)
             now = (number + 0.5) / PERIODS
             taste = crowd.taste[part] + (now - 0.5) * crowd.drift[part]
-            score = TASTE_WEIGHT * taste @ stock.loading.T + stock.popularity + (now - 0.5) * stock.trend
+            score = TASTE_WEIGHT * taste @ stock.loading[shelf].T + stock.popularity[shelf]
+            score += (now - 0.5) * stock.trend[shelf]
             score += rng.gumbel(size=score.shape)  # the n best are then n draws without replacement
-            score[seen] = -np.inf
+            score[seen[:, shelf]] = -np.inf
             amount = counts[part, number]
             best = np.argsort(-score, axis=1, kind="stable")[:, : max(int(amount.max()), 1)]
             taken = np.arange(best.shape[1]) < amount[:, None]
             row, column = np.nonzero(taken)
-            picked = best[row, column]
+            picked = shelf[best[row, column]]
             seen[row, picked] = True
             chosen[order[begin[part, number][row] + column]] = picked
     return chosen
