@@ -36,6 +36,7 @@ class _Settings(msgspec.Struct, frozen=True):
     members: int
     width: int
     layers: int
+    content_width: int
     temperature: float
     confidences: list[float]
 
@@ -66,7 +67,7 @@ class Behaviour:
         self._usual = self.complete([nobody])[0][0] @ self._shares  # [C] affinity of anyone
         digest = hashlib.sha256()
         for member in self.members:
-            for name, tensor in sorted(member.weights().items()):
+            for name, tensor in sorted(member.state_dict().items()):
                 digest.update(name.encode() + tensor.numpy().tobytes())
         self.version = settings_digest(digest.hexdigest(), self.temperature, self.confidences)
 
@@ -113,7 +114,7 @@ class Behaviour:
         """Write the teacher as `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         for number, member in enumerate(self.members):
-            save_file(member.weights(), folder / f"member-{number}.safetensors")
+            save_file(member.state_dict(), folder / f"member-{number}.safetensors")
         lm = self.members[0].lm.config
         settings = _Settings(
             self.language.catalogue,
@@ -121,6 +122,7 @@ class Behaviour:
             len(self.members),
             lm.n_embd,
             lm.n_layer,
+            self.members[0].content.shape[1],
             self.temperature,
             self.confidences,
         )
@@ -141,11 +143,11 @@ class Behaviour:
         if settings.item_ids != items.ids:
             raise TeacherError(f"{folder} was trained on other items: train it on this data set")
         language = Language(settings.catalogue, settings.item_ids)
-        blank = np.zeros((len(items), settings.width), np.float32)
+        blank = np.zeros((len(items), settings.content_width), np.float32)
         members = []
         for state in states:
             member = BehaviourModel(language, blank, blank[:, 0], settings.width, settings.layers)
-            member.load_weights(state)
+            member.load_state_dict(state)
             members.append(member)
         return cls(members, language, items, settings.temperature, settings.confidences)
 

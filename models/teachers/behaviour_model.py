@@ -3,23 +3,27 @@
 import numpy as np
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2Model
 
 from models.schema import Floats
 from models.teachers.language import PAD, Language
 
 WIDTH, LAYERS, HEADS, DROPOUT = 64, 2, 2, 0.2
-_TIED = "lm.lm_head.weight"
+_SCALE = 0.05
+SLOWNESS = 0.1
+"""Offsets learn by so much less than everything else."""
 
-SHOWN = 16
+SHOWN = 12
 """Events of a sentence, at most; a teacher is asked about users with few."""
 
 
 class BehaviourModel(nn.Module):
     """Scores of every item and token after every place of a sentence.
 
-    Input and output share their embeddings, and those of items start from content vectors, so that an
-    item nobody used has a meaning. A bias starts at the log of the items' popularity.
+    An item's embedding is a projection of its content vector plus an offset of its own that starts at
+    zero and learns slowly: few users can tell little of one item, and one that nobody used keeps the
+    meaning of its content. Embeddings are shared between input and output; items have a bias that starts
+    at the log of their popularity.
 
     Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, for the
     architecture.
@@ -39,7 +43,7 @@ class BehaviourModel(nn.Module):
         self.first_item = language.first_item
         header = len(language.catalogue.attributes) + 1
         config = GPT2Config(
-            vocab_size=language.size,
+            vocab_size=language.first_item,
             n_positions=header + 2 * SHOWN + 1,
             n_embd=width,
             n_layer=layers,
@@ -53,31 +57,27 @@ class BehaviourModel(nn.Module):
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.lm = GPT2LMHeadModel(config)
-        rng = np.random.default_rng(seed)
-        turned = (
-            content
-            @ np.linalg.qr(rng.standard_normal((max(content.shape[1], width), width)))[0][
-                : content.shape[1]
-            ]
-        )
-        scale = config.initializer_range * 2 / max(float(np.sqrt((turned**2).mean())), 1e-9)
-        with torch.no_grad():
-            self.lm.transformer.wte.weight[self.first_item :] += torch.as_tensor(
-                (turned * scale).astype(np.float32)
-            )
+            self.lm = GPT2Model(config)
+            self.projection = nn.Linear(content.shape[1], width, bias=False)
+            nn.init.normal_(self.projection.weight, std=_SCALE * content.shape[1] ** -0.5)
+        self.content: torch.Tensor
+        lengths = np.sqrt((content**2).mean(axis=1, keepdims=True))
+        self.register_buffer("content", torch.as_tensor(content / np.maximum(lengths, 1e-6)))
+        self.offsets = nn.Parameter(torch.zeros(len(content), width))
         self.bias = nn.Parameter(torch.log(torch.as_tensor(popularity) + 1.0))
 
     def forward(self, sentences: torch.Tensor) -> torch.Tensor:
         """Hidden states [B, T, W] after each place of `sentences` [B, T], padded on the right."""
-        hidden: torch.Tensor = self.lm.transformer(
-            input_ids=sentences, attention_mask=(sentences != PAD).long()
+        table = torch.cat([self.lm.wte.weight, self.item_vectors()])
+        hidden: torch.Tensor = self.lm(
+            inputs_embeds=nn.functional.embedding(sentences, table),
+            attention_mask=(sentences != PAD).long(),
         ).last_hidden_state
         return hidden
 
     def item_vectors(self) -> torch.Tensor:
         """[I, W] the items' embeddings."""
-        vectors: torch.Tensor = self.lm.transformer.wte.weight[self.first_item :]
+        vectors: torch.Tensor = self.projection(self.content) + SLOWNESS * self.offsets
         return vectors
 
     def item_scores(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -86,13 +86,5 @@ class BehaviourModel(nn.Module):
 
     def token_scores(self, hidden: torch.Tensor) -> torch.Tensor:
         """[..., V] scores of all tokens but items after `hidden` [..., W]."""
-        scores: torch.Tensor = hidden @ self.lm.transformer.wte.weight[: self.first_item].T
+        scores: torch.Tensor = hidden @ self.lm.wte.weight.T
         return scores
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """What was trained; the output embeddings are the input's and not repeated."""
-        return {name: value for name, value in self.state_dict().items() if name != _TIED}
-
-    def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take what `weights` gave."""
-        self.load_state_dict({**weights, _TIED: weights[_TIED.replace("lm_head", "transformer.wte")]})

@@ -1,0 +1,96 @@
+"""The school: who is taught on what. Warm users alone train teachers and are taught about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from feature_repo.catalogue import Catalogue, Items, load_catalogue, load_items
+from models.content import content_vectors
+from models.knowledge.graph import build_graph, propagate
+from models.knowledge.triples import catalogue_triples
+from models.knowledge.views import fuse_views
+from models.schema import Floats, Indices
+from models.teachers.behaviour import Behaviour
+from models.teachers.behaviour_fit import MEMBERS, fit_behaviour
+from models.teachers.cases import load_logs
+from models.teachers.encoder import SentenceEncoder
+from models.teachers.port import Case
+from models.training.histories import Histories, load_histories
+from models.training.item_vectors import fit_item_vectors
+from models.training.loop import OnEpoch, unwatched
+from models.training.split import Split, split_by_join_time
+
+
+@dataclass(frozen=True)
+class School:
+    """A data set split as training splits it, and the whole logs of its warm users before the cutoff.
+
+    Attributes:
+        train, validation: logs; held-out users have none here.
+    """
+
+    folder: Path
+    catalogue: Catalogue
+    items: Items
+    histories: Histories
+    split: Split
+    train: list[Case]
+    validation: list[Case]
+
+    @classmethod
+    def open(cls, folder: Path) -> "School":
+        """The school of the data set in `folder`.
+
+        Raises:
+            CatalogueError: no data set was loaded.
+            TrainingError: too few users to split.
+        """
+        catalogue = load_catalogue(folder)
+        items = load_items(folder, catalogue)
+        histories = load_histories(folder, catalogue, items)
+        split = split_by_join_time(histories)
+
+        def logs(users: Indices) -> list[Case]:
+            return load_logs(folder, [histories.user_ids[user] for user in users], split.cutoff_ms)
+
+        return cls(folder, catalogue, items, histories, split, logs(split.train), logs(split.validation))
+
+    @property
+    def popularity(self) -> Floats:
+        """[I] events of training users."""
+        past = self.histories.before(self.split.cutoff_ms)
+        used = past.items[past.after(self.split.train, 0).events]
+        return np.bincount(used, minlength=len(self.items)).astype(np.float32)
+
+    def content(self, encoder: SentenceEncoder | None = None, cache: Path | None = None) -> Floats:
+        """[I, any] what is known of items beside behaviour: words, and meanings where there is an encoder.
+
+        Both are spread along the graph of categories, decades and brands, which is a view of its own.
+        """
+        words = content_vectors(self.catalogue, self.items)
+        graph = build_graph(self.items.ids, list(catalogue_triples(self.catalogue, self.items)))
+        views = {"words": words, "graph": propagate(graph, words)}
+        if encoder is not None:
+            views["text"] = encoder.encode(self.items.texts, cache)
+        return fuse_views(views)
+
+    def train_behaviour(
+        self,
+        content: Floats,
+        seed: int = 0,
+        members: int = MEMBERS,
+        on_epoch: OnEpoch = unwatched,
+    ) -> Behaviour:
+        """A behaviour teacher whose items start from `content` and from who used them."""
+        past, width = self.histories.before(self.split.cutoff_ms), self.catalogue.embedding_width
+        vectors = fit_item_vectors(past, self.split.train, content, width, seed)
+        start = fuse_views({"content": content, "behaviour": vectors})
+        return fit_behaviour(
+            self.catalogue, self.items, start, self.train, self.validation, seed, members, on_epoch=on_epoch
+        )
+
+    def warm(self) -> Sequence[Case]:
+        """Logs of training users, then of validation users."""
+        return [*self.train, *self.validation]
