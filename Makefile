@@ -5,7 +5,7 @@ EXTRAS ?= cpu,train,redis,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo evaluate test bench chaos lint types proto check-proto promise-proto clean
+.PHONY: help install demo evaluate test bench bench-students bench-gpu chaos lint types proto check-proto promise-proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,12 @@ bench-stream: $(INSTALLED) ## the stream alone, about an hour; BENCH=quick for t
 
 bench-serve: $(INSTALLED) ## the server alone, about forty minutes; BENCH=quick for ten; RESUME=1 to go on
 	@$(BIN)/python -W ignore -m tests.bench.serve $(if $(filter quick,$(BENCH)),--quick) $(if $(RESUME),--resume)
+
+bench-students: $(INSTALLED) ## time the tiny student on one core; LESSONS=folders to compare with their teachers
+	@$(BIN)/python -W ignore -m tests.bench.students cpu $(if $(LESSONS),--lessons $(LESSONS))
+
+bench-gpu: $(INSTALLED) ## time the small student on a GPU, and soak it; needs EXTRAS=gpu,train,redis,dev
+	@$(BIN)/python -W ignore -m tests.bench.students gpu
 
 chaos: $(INSTALLED) ## break servers and consumers SEEDS times each, and count what was lost
 	@$(BIN)/python -W ignore -m tests.fault.chaos $(if $(SEEDS),--seeds $(SEEDS))
