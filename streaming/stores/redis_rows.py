@@ -4,9 +4,12 @@ Connections are opened by Redis' own client, which knows of passwords, TLS, Sent
 then on its layers, which cost more than the round trip itself, are passed by.
 """
 
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Any
 
 import hiredis
@@ -19,6 +22,9 @@ from streaming.stores.servers import by_server, is_cluster
 
 _CHUNK = 1 << 16
 _NOT_ENOUGH = object()
+# A limit is set anew where it is longer than what is left, or much shorter.
+_SHORTER, _MUCH_SHORTER = 0.95, 0.8
+_TIMEVAL = Struct("@ll")
 
 
 class RedisRows:
@@ -95,28 +101,39 @@ class RedisRows:
 
 
 class _Line:
-    """One thread's connection to one server; raises `ConnectionError` and `TimeoutError`, Python's own."""
+    """One thread's connection to one server; raises `ConnectionError` and `TimeoutError`, Python's own.
+
+    The kernel keeps the time: Python's own timeouts take a poll before each read and write, and the
+    interpreter from this thread and back each time.
+    """
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._connection: Any = None
         self._socket: Any = None
+        self._limit_s = 0.0
         self._replies = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
 
     def send(self, packet: bytes, end: float) -> None:
         """Send packed commands."""
         if self._socket is None:
             self._open(_left(end))
-        self._socket.settimeout(_left(end))
-        self._socket.sendall(packet)
+        self._limit(_left(end))
+        try:
+            self._socket.sendall(packet)
+        except BlockingIOError as error:
+            raise TimeoutError("Redis did not take the command in time") from error
 
     def reply(self, end: float) -> Any:
         """The next reply, an error that the server states included."""
         while True:
             reply = self._replies.gets(False)
             if reply is _NOT_ENOUGH:
-                self._socket.settimeout(_left(end))
-                data = self._socket.recv(_CHUNK)
+                self._limit(_left(end))
+                try:
+                    data = self._socket.recv(_CHUNK)
+                except BlockingIOError as error:
+                    raise TimeoutError("Redis did not answer in time") from error
                 if not data:
                     raise ConnectionResetError("Redis hung up")
                 self._replies.feed(data)
@@ -141,7 +158,20 @@ class _Line:
             raise TimeoutError(str(error)) from error
         except redis.ConnectionError as error:
             raise ConnectionRefusedError(str(error)) from error
-        self._socket = self._connection._sock
+        self._socket, self._limit_s = self._connection._sock, 0.0
+
+    def _limit(self, left_s: float) -> None:
+        """Let no read or write from here on take longer than that."""
+        if isinstance(self._socket, ssl.SSLSocket):  # reads ahead by itself, and knows only Python's
+            self._socket.settimeout(left_s)
+        elif not left_s * _MUCH_SHORTER <= self._limit_s <= left_s:
+            if not self._limit_s:
+                self._socket.settimeout(None)
+            self._limit_s = left_s * _SHORTER
+            seconds, rest = divmod(max(self._limit_s, 1e-6), 1)
+            limit = _TIMEVAL.pack(int(seconds), int(rest * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _left(end: float) -> float:
