@@ -4,17 +4,15 @@ import logging
 import threading
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import pyarrow as pa
 from feast import FeatureView
 
 from feature_repo.offline import hold, part_schema, write_part
 from feature_repo.workspace import Workspace
 from service.metrics import Metrics
 from service.write_back.erased import Erased
-from service.write_back.row import VIEW, AugmentedRow
+from service.write_back.row import VIEW, AugmentedRow, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +101,7 @@ class FillLog:
         # Nobody is erased meanwhile: whose part files were gone through already must not get another row.
         with hold(self._workspace, alone=False):
             erased = self._erased.among(rows)
-            columns: list[Mapping[str, Any]] = [row.columns() for row in rows if row.user_id not in erased]
-            if columns:
-                table = pa.Table.from_pylist(columns, schema=self._schema)
+            if kept := [row for row in rows if row.user_id not in erased]:
+                table = table_of(kept, self._schema)
                 write_part(self._folder, f"{self._run}-{self._parts:06d}", table)
                 self._parts += 1

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from struct import pack
-from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
 
-from models.schema import BLOCKS
+from models.schema import BLOCKS, Floats
 from service.api.wire import delimited, varint
 from service.fill.blocks import NO_ITEM, Answer
 from service.fill.ladder import OBSERVED
@@ -43,18 +43,17 @@ _STRING, _INT64, _STRING_LIST, _FLOAT_LIST = b"\x12", b"\x20", b"\x62", b"\x82\x
 _ELEMENT = b"\x0a"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AugmentedRow:
-    """One user's fill; attributes as the view's features."""
+    """One user's fill; attributes as the view's features, vectors as views of the answer."""
 
     user_id: str
     generated_at: datetime
-    filled_affinity: Sequence[float]
-    user_embedding: Sequence[float]
+    filled_affinity: Floats
+    user_embedding: Floats
     virtual_items: Sequence[str]
-    virtual_weights: Sequence[float]
-    block_origins: Sequence[str]
-    block_confidences: Sequence[float]
+    virtual_weights: Floats
+    block_confidences: Floats
     rung: str
     observed_count: int
     model_version: str
@@ -62,22 +61,28 @@ class AugmentedRow:
     @classmethod
     def of(cls, user_id: str, answer: Answer, row: int) -> "AugmentedRow":
         """The fill in one row of an answer."""
-        rung, item_ids = answer.decisions[row].rung, answer.bundle.item_ids
-        items, weights = answer.virtual_items[row].tolist(), answer.virtual_weights[row].tolist()
-        filled = [position for position, item in enumerate(items) if item != NO_ITEM]
+        items, weights = answer.virtual_items[row].tolist(), answer.virtual_weights[row]
+        if NO_ITEM in items:
+            filled = [position for position, item in enumerate(items) if item != NO_ITEM]
+            items, weights = [items[position] for position in filled], weights[filled]
+        item_ids = answer.bundle.item_ids
         return cls(
-            user_id=user_id,
-            generated_at=answer.generated_at,
-            filled_affinity=answer.affinity[row].tolist(),
-            user_embedding=answer.embedding[row].tolist(),
-            virtual_items=[item_ids[items[position]] for position in filled],
-            virtual_weights=[weights[position] for position in filled],
-            block_origins=[ORIGIN_NAMES[rung]] * len(BLOCKS),
-            block_confidences=answer.confidence[row].tolist(),
-            rung=rung,
-            observed_count=int(answer.counts[row]),
-            model_version=answer.model_version,
+            user_id,
+            answer.generated_at,
+            answer.affinity[row],
+            answer.embedding[row],
+            [item_ids[item] for item in items],
+            weights,
+            answer.confidence[row],
+            answer.decisions[row].rung,
+            int(answer.counts[row]),
+            answer.model_version,
         )
+
+    @property
+    def block_origins(self) -> list[str]:
+        """Where each block came from."""
+        return [ORIGIN_NAMES[self.rung]] * len(BLOCKS)
 
     @property
     def generated_at_ms(self) -> int:
@@ -87,12 +92,12 @@ class AugmentedRow:
     def values(self) -> dict[str, Value]:
         """The row as Feast stores it online."""
         return {
-            "filled_affinity": Value(float_list_val=FloatList(val=self.filled_affinity)),
-            "user_embedding": Value(float_list_val=FloatList(val=self.user_embedding)),
+            "filled_affinity": Value(float_list_val=FloatList(val=self.filled_affinity.tolist())),
+            "user_embedding": Value(float_list_val=FloatList(val=self.user_embedding.tolist())),
             "virtual_items": Value(string_list_val=StringList(val=self.virtual_items)),
-            "virtual_weights": Value(float_list_val=FloatList(val=self.virtual_weights)),
+            "virtual_weights": Value(float_list_val=FloatList(val=self.virtual_weights.tolist())),
             "block_origins": Value(string_list_val=StringList(val=self.block_origins)),
-            "block_confidences": Value(float_list_val=FloatList(val=self.block_confidences)),
+            "block_confidences": Value(float_list_val=FloatList(val=self.block_confidences.tolist())),
             "rung": Value(string_val=self.rung),
             "observed_count": Value(int64_val=self.observed_count),
             "model_version": Value(string_val=self.model_version),
@@ -104,28 +109,27 @@ class AugmentedRow:
         return [
             _floats(self.filled_affinity),
             _floats(self.user_embedding),
-            _strings(self.virtual_items),
+            delimited(_STRING_LIST, b"".join(map(_element, self.virtual_items))),
             _floats(self.virtual_weights),
-            _strings(self.block_origins),
+            _origins(self.rung),
             _floats(self.block_confidences),
-            delimited(_STRING, self.rung.encode()),
+            _text(self.rung),
             _INT64 + varint(self.observed_count),
-            delimited(_STRING, self.model_version.encode()),
+            _text(self.model_version),
             _INT64 + varint(self.generated_at_ms),
         ]
 
-    def columns(self) -> dict[str, Any]:
-        """The row as a part file stores it."""
-        columns = {
-            name: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-            for name, value in vars(self).items()
-            if name != "generated_at"
-        }
-        return columns | {
-            "generated_at_ms": self.generated_at_ms,
-            "event_timestamp": self.generated_at,
-            "created_timestamp": datetime.now(UTC),
-        }
+
+def table_of(rows: Sequence[AugmentedRow], schema: pa.Schema) -> pa.Table:
+    """Rows as a part file stores them, in the columns of `schema`."""
+    times = {
+        "event_timestamp": [row.generated_at for row in rows],
+        "created_timestamp": [datetime.now(UTC)] * len(rows),
+    }
+    return pa.Table.from_pydict(
+        {name: times.get(name) or [getattr(row, name) for row in rows] for name in schema.names},
+        schema=schema,
+    )
 
 
 def augmented_rows(user_ids: Sequence[str], answer: Answer) -> list[AugmentedRow]:
@@ -137,16 +141,22 @@ def augmented_rows(user_ids: Sequence[str], answer: Answer) -> list[AugmentedRow
     ]
 
 
-def _floats(numbers: Sequence[float]) -> bytes:
-    packed = pack(f"<{len(numbers)}f", *numbers)
+def _floats(numbers: Floats) -> bytes:
+    packed = np.asarray(numbers, "<f4").tobytes()
     return delimited(_FLOAT_LIST, delimited(_ELEMENT, packed) if packed else b"")
-
-
-def _strings(texts: Sequence[str]) -> bytes:
-    return delimited(_STRING_LIST, b"".join(map(_element, texts)))
 
 
 @lru_cache(maxsize=1 << 16)
 def _element(text: str) -> bytes:
-    """One of a list: the same items and origins recur."""
+    """One of a list: the same items recur."""
     return delimited(_ELEMENT, text.encode())
+
+
+@lru_cache
+def _origins(rung: str) -> bytes:
+    return delimited(_STRING_LIST, _element(ORIGIN_NAMES[rung]) * len(BLOCKS))
+
+
+@lru_cache
+def _text(text: str) -> bytes:
+    return delimited(_STRING, text.encode())

@@ -1,5 +1,6 @@
 """Fills that wait: one a user, the newest, and no more than there is room for."""
 
+import numpy as np
 import pytest
 
 from models.bundle import Bundle
@@ -66,10 +67,11 @@ def test_a_row_serialized_by_hand_is_as_protobuf_serializes_it(bundle: Bundle) -
         ("ann", 3, "generator"),
         ("eve", 200, "global_prior"),
     ]
-    bare = AugmentedRow("x", NOON, [], [], [], [], [], [], "generator", 0, "")
+    none = np.zeros(0, np.float32)
+    bare = AugmentedRow("x", NOON, none, none, [], none, none, "generator", 0, "")
     for row in [*rows, bare]:
         values = row.values()
         assert tuple(values) == FEATURES
         assert row.serialized() == [value.SerializeToString() for value in values.values()]
-    assert (rows[0].virtual_items, rows[0].virtual_weights) == (["green"], [1.0])
+    assert (rows[0].virtual_items, rows[0].virtual_weights.tolist()) == (["green"], [1.0])
     assert rows[0].block_origins == ["generated"] * 3
