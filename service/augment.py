@@ -18,7 +18,7 @@ from models.schema import SparseProfile, Tensors
 from service.batch.batcher import Batcher
 from service.call import Call, Options
 from service.errors import DeadlineTooShort
-from service.fill.blocks import NO_ITEM, Answer, assemble, merge
+from service.fill.blocks import NO_ITEM, Answer, assemble, merge, rows_of
 from service.fill.descent import fill_rows
 from service.metrics import Metrics, tenure
 from service.read.cache import EnrichedCache, Key
@@ -166,17 +166,24 @@ class Augmenter:
         return kept
 
     def _keep(self, user_ids: Sequence[str], reading: Reading, answer: Answer, options: Options) -> None:
-        """Hand a fresh answer over to the cache and the store, if it is as good as the model can do.
+        """Hand fresh rows over to the cache and the store, if they are as good as the model can do.
 
         A dry run leaves nothing in either: what is in the cache is in the store, or on its way there.
         """
-        if reading.degraded or answer.degraded or options.dry_run:
+        if reading.degraded or options.dry_run:
             return
+        versions: Sequence[int | None] = reading.versions
+        if answer.degraded:
+            sound = [row for row, decision in enumerate(answer.decisions) if not decision.degraded]
+            if not sound:
+                return
+            answer = rows_of(answer, sound)
+            user_ids, versions = [user_ids[row] for row in sound], [versions[row] for row in sound]
         if self._cache is not None and len(user_ids) == 1:
             key = Key(user_ids[0], answer.model_version, options.allowed)
-            self._cache.put(key, reading.versions[0], answer)
+            self._cache.put(key, versions[0], answer)
         if self._write_back is not None:
-            self._write_back.offer(user_ids, answer, answer.bundle, reading.versions)
+            self._write_back.offer(user_ids, answer, answer.bundle, versions)
 
     def _count(self, answer: Answer) -> None:
         metrics, decisions, counts = self._metrics, answer.decisions, answer.counts.tolist()

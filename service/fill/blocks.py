@@ -126,3 +126,12 @@ def merge(kept: Mapping[int, Answer], fresh: Answer | None, rows: Sequence[int])
         any(answer.degraded for answer, _ in ordered),
         frozenset(kept),
     )
+
+
+def rows_of(answer: Answer, rows: Sequence[int]) -> Answer:
+    """Some rows of a fresh answer, as one of their own."""
+    decisions = [answer.decisions[row] for row in rows]
+    index = list(rows)
+    blocks = cast(Blocks, tuple([block[index] for block in answer.blocks().values()]))
+    degraded = any(decision.degraded for decision in decisions)
+    return Answer(*blocks, answer.counts[index], decisions, answer.bundle, answer.generated_at, degraded)

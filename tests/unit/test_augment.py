@@ -164,6 +164,18 @@ def test_an_answer_is_handed_over_unless_it_is_a_dry_run(world: World) -> None:
     assert world.ask("u3", dry_run=True).cached
 
 
+def test_a_degraded_row_keeps_no_other_from_being_handed_over(world: World) -> None:
+    world.generator.broken = True
+    answer = world.ask("u3", "nobody", "u11")
+    assert rungs(answer) == ["segment_prior", "global_prior", "observed"]
+    assert answer.degraded
+    ((users, handed_over),) = world.offered
+    assert (users, rungs(handed_over)) == (["nobody", "u11"], ["global_prior", "observed"])
+    assert not handed_over.degraded
+    np.testing.assert_array_equal(handed_over.affinity, answer.affinity[1:])
+    assert handed_over.counts.tolist() == [0, 11]
+
+
 def test_an_answer_is_kept_while_the_evidence_is_unchanged(world: World) -> None:
     first = world.ask("u3")
     again = world.ask("u3")
