@@ -132,6 +132,7 @@ def pretrain(
 
     Half of the logs are completed from their first events, as serving meets them, half from any.
     """
+    torch.manual_seed(seed)
     mean = copy.deepcopy(model).requires_grad_(False)
     train, validation = ([log for log in logs if len(log.items) > 1] for logs in (train, validation))
 

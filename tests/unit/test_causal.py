@@ -39,7 +39,7 @@ def popularity() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def cases() -> list[Case]:
-    users = checkerboard.histories().user_ids[:2]
+    users = checkerboard.histories().user_ids[:1]
     return cut_all(load_logs(checkerboard.shop(), users), (0, 2))
 
 
