@@ -63,8 +63,8 @@ class Behaviour:
         self.language, self.items = language, items
         self.temperature, self.confidences = temperature, list(confidences)
         self._shares = item_category_shares(language.catalogue, items)
-        nobody = language.log(Case("", {}))
-        self._usual = self.complete([nobody])[0][0] @ self._shares  # [C] affinity of anyone
+        popular = torch.stack([torch.softmax(member.bias.detach(), dim=0) for member in self.members])
+        self._usual = popular.mean(dim=0).numpy() @ self._shares  # [C] affinity of anyone
         digest = hashlib.sha256()
         for member in self.members:
             for name, tensor in sorted(member.state_dict().items()):
