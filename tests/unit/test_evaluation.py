@@ -73,6 +73,8 @@ def test_every_user_is_held_out_once_and_never_trains_then() -> None:
     splits = make_folds(histories)
     held = np.concatenate([split.held_out for split in splits])
     assert sorted(held.tolist()) == list(range(len(histories.user_ids)))
+    chosen = np.concatenate([split.validation for split in splits])
+    assert len(set(chosen.tolist())) == len(chosen)
     for split in splits:
         assert not set(split.warm.tolist()) & set(split.held_out.tolist())
         assert not set(split.train.tolist()) & set(split.validation.tolist())
