@@ -7,6 +7,9 @@ from models.evaluation.bootstrap import Doubles
 
 NOMINAL = 0.9
 
+FEWEST = 9
+"""With fewer errors no finite radius holds a new one so often."""
+
 
 def profile_errors(
     affinity: torch.Tensor, embedding: torch.Tensor, full: torch.Tensor, spread: torch.Tensor

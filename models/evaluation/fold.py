@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from models.evaluation.conformal import conformal_radius, profile_errors
+from models.evaluation.conformal import FEWEST, conformal_radius, profile_errors
 from models.evaluation.fills import POPULAR, Fills, fit_fills
 from models.evaluation.metrics import METRICS, Yardstick, best_items, measure
 from models.evaluation.scores import Case, Scores
@@ -191,7 +191,7 @@ def _cover(scores: Scores, ground: Ground, fills: Fills, count: int, rows: Indic
             table.setdefault(f"error.{block}", np.full(len(scores.users), np.nan))
             table[f"error.{block}"][rows] = errors
             validation = np.concatenate(known.get(block, [np.zeros(0)]))
-            if len(validation) >= 10:
+            if len(validation) >= FEWEST:
                 table[f"covered.{block}"][rows] = errors <= conformal_radius(validation)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from models.calibration import Calibration, explained_share, never_falling
+from models.calibration import Calibration, gained, never_falling
+from models.evaluation.conformal import FEWEST, conformal_radius, profile_errors
 from models.evaluation.ranking import score_table
 from models.generators.rung import Rung
 from models.schema import BLOCKS, Indices
@@ -56,7 +57,6 @@ def calibrate(
     tasks: Mapping[str, Task],
     examples: Examples,
     validation: Indices,
-    mean: torch.Tensor,
     cold_below: int,
     proven: Sequence[bool],
 ) -> Calibration:
@@ -64,47 +64,53 @@ def calibrate(
 
     The generator answers where it is proven, elsewhere it abstains in favour of the segment prior.
 
-    Confidence of affinity and embedding is the share of the full profile's variance around the global
-    mean that the blended answer explains; of virtual items, the weight of those the user did use later.
+    Confidence of affinity and embedding comes from their conformal radii, beside that of the global prior
+    for users without events; of virtual items, it is the weight of those the user did use later.
 
     Args:
-        tasks: per rung, with its own κ.
-        mean: [C + D] the global mean profile.
+        tasks: per rung, with its own κ; `global_prior` among them.
         proven: whether the generator is better than the segment prior after 0, 1, 2, ... events; the
             last one holds for all more.
     """
     inputs = examples.schema.inputs
-    histories, categories = examples.histories, len(examples.schema.catalogue.categories)
-    confidences: dict[str, dict[str, list[float]]] = {
-        rung: {block: [] for block in BLOCKS} for rung in rungs
+    histories = examples.histories
+    radii: dict[str, dict[str, list[float]]] = {
+        rung: {block: [] for block in BLOCKS if block != "virtual_items"} for rung in rungs
     }
+    used: dict[str, list[float]] = {rung: [] for rung in rungs}
     for count in range(cold_below + 1):
-        # Users with fewer events would be counted as what they are not.
+        # Users with fewer events would be counted as what they are not, unless there are too few others.
         users = validation[histories.counts[validation] > count]
-        if not len(users):
+        if len(users) < FEWEST:
             users = validation
         cut = histories.first(users, count)
         batch = examples.sampled_batch(cut)
         for name, rung in rungs.items():
             with torch.no_grad():
                 shares, embedding, items, weights = rung(*(batch[spec.name] for spec in inputs))
-                blended = torch.cat(tasks[name].blend(batch, (shares, embedding)), dim=1)
-            answer, full = blended.double().numpy(), batch["full"].double().numpy()
-            for block, part in (("affinity", slice(0, categories)), ("embedding", slice(categories, None))):
-                centre = mean[part].double().numpy()
-                confidences[name][block].append(explained_share(answer[:, part], full[:, part], centre))
+                blended = tasks[name].blend(batch, (shares, embedding))
+            errors = profile_errors(*blended, batch["full"], tasks[name].spread)
+            for block, known in errors.items():
+                radii[name][block].append(conformal_radius(known))
             hits = examples.used_later(cut, items.numpy()) * weights.numpy()
-            confidences[name]["virtual_items"].append(float(hits.sum(axis=1).mean()))
+            used[name].append(float(hits.sum(axis=1).mean()))
+    ignorant = {block: by_count[0] for block, by_count in radii["global_prior"].items()}
+    earned = {
+        name: {block: [gained(r, ignorant[block]) for r in by_count] for block, by_count in blocks.items()}
+        | {"virtual_items": used[name]}
+        for name, blocks in radii.items()
+    }
     return Calibration(
         kappa={name: task.kappa for name, task in tasks.items()},
         confidences={
             name: {block: never_falling(values) for block, values in blocks.items()}
-            for name, blocks in confidences.items()
+            for name, blocks in earned.items()
         },
         rungs=[
             "generator" if proven[min(count, len(proven) - 1)] else "segment_prior"
             for count in range(cold_below + 1)
         ],
+        radii=radii,
     )
 
 

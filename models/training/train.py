@@ -243,7 +243,6 @@ def fit_models(
         tasks,
         ground.examples,
         ground.validation,
-        ground.global_prior.mean,
         arguments.cold_below,
         proven,
     )

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from models.bundle import RUNGS
-from models.calibration import Calibration, explained_share, fully_known, never_falling
+from models.calibration import Calibration, fully_known, gained, never_falling
+from models.evaluation.conformal import NOMINAL, profile_errors
 from models.schema import BLOCKS
+from models.training.generator import fill_of
 from tests import checkerboard
 
 
@@ -33,13 +36,28 @@ def test_counts_beyond_the_last_are_answered_like_it(calibration: Calibration) -
     assert calibration.best_rung(7) == "segment_prior"
 
 
-def test_explained_share_by_hand() -> None:
-    full, mean = np.array([[0.0], [2.0]]), np.array([1.0])
-    assert explained_share(full, full, mean) == 1
-    assert explained_share(np.array([[1.0], [1.0]]), full, mean) == 0
-    assert explained_share(np.array([[0.5], [1.5]]), full, mean) == pytest.approx(0.75)
-    assert explained_share(np.array([[9.0], [9.0]]), full, mean) == 0
-    assert explained_share(np.zeros((2, 1)), np.ones((2, 1)), np.ones(1)) == 0
+def test_confidence_is_the_share_of_the_squared_radius_that_is_gone() -> None:
+    assert gained(0.0, 2.0) == 1
+    assert gained(1.0, 2.0) == pytest.approx(0.75)
+    assert gained(2.0, 2.0) == gained(9.0, 2.0) == 0
+    assert gained(0.0, 0.0) == 0
+
+
+def test_radii_hold_nine_profiles_in_ten_and_are_what_confidence_says() -> None:
+    trained = checkerboard.trained()
+    calibration, ground, examples = trained.calibration, trained.ground, trained.examples
+    for rung, model in trained.rungs.items():
+        kappa = calibration.kappa[rung]
+        for count in (0, 3):
+            chosen = ground.validation[examples.histories.counts[ground.validation] > count]
+            batch = examples.batch(examples.histories.first(chosen, count))
+            with torch.no_grad():
+                blended = ground.task(kappa).blend(batch, fill_of(model, batch)[:2])
+            for block, errors in profile_errors(*blended, batch["full"], ground.spread).items():
+                radius = calibration.radii[rung][block][count]
+                assert NOMINAL <= (errors <= radius).mean() <= NOMINAL + 2 / len(errors)
+                promised = (1 - calibration.confidence(rung, block, count)) ** 0.5
+                assert promised <= radius / calibration.radii["global_prior"][block][0] + 1e-6
 
 
 def test_confidence_never_falls_and_stays_within_bounds() -> None:
