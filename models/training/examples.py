@@ -134,8 +134,10 @@ def tower_arguments(batch: Batch, affinity: torch.Tensor, embedding: torch.Tenso
     return [replaced[name] for name in TOWER_INPUTS]
 
 
-def few_shot(histories: Histories, users: Indices, most: int, rng: np.random.Generator) -> Cut:
-    """Each user with 0 to `most` events: their earliest for one half, any for the other.
+def few_shot(
+    histories: Histories, users: Indices, most: int, rng: np.random.Generator, earliest: float = 0.5
+) -> Cut:
+    """Each user with 0 to `most` events: their earliest for a share `earliest` of them, any for the others.
 
     Small counts are drawn most: there the fill has the most to say. The earliest events are what
     serving meets, any others are more examples of the same user; one always remains to be foreseen.
@@ -143,7 +145,7 @@ def few_shot(histories: Histories, users: Indices, most: int, rng: np.random.Gen
     drawn = ((most + 1) * rng.random(len(users)) ** 2).astype(np.int64)
     wanted = np.minimum(drawn, histories.counts[users] - 1)
     everything = histories.after(users, 0)
-    shuffled = rng.random(len(users)) < 0.5
+    shuffled = rng.random(len(users)) >= earliest
     within = (
         np.arange(len(everything.rows))
         - (np.cumsum(everything.counts) - everything.counts)[everything.rows]

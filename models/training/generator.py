@@ -127,7 +127,7 @@ def train_generator(
 
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
-        cut = few_shot(histories, users, MOST_SHOWN, rng)
+        cut = few_shot(histories, users, MOST_SHOWN, rng, earliest=1.0)
         batch = moved(examples.sampled_batch(cut, rng=rng), where)
         return task.loss(batch, fill_of(model, batch))
 
