@@ -96,9 +96,10 @@ def fit_fills(
     ground: Ground, fused: tuple[str, ...], others: tuple[str, ...], seed: int, encoders: int, watch: Watch
 ) -> Fills:
     """Train everything that is compared; only `fused` generators become part of the fusion."""
-    members = train_members(ground, (*fused, *others), seed, encoders, watch)
+    beside = set(others) - set(fused)
+    members = train_members(ground, dict.fromkeys([*fused, *others]), seed, encoders, watch)
     watch(Progress("fusion"))
-    return Fills(ground, members, {name: m for name, m in members.items() if name not in others})
+    return Fills(ground, members, {name: m for name, m in members.items() if name not in beside})
 
 
 def _shown(

@@ -19,6 +19,8 @@ from models.training.options import Adversarial
 
 SCHEDULE = Schedule(epochs=40, steps=10, patience=8, learning_rate=2e-3)
 PENALTY = 10.0
+GAN_DRAWS = 2
+"""Its noise hardly matters beside what is known: a pair of opposite draws has the mean of many."""
 _BETAS = (0.0, 0.9)
 _ADVERSARIAL_SHARE = 0.01
 
@@ -102,7 +104,7 @@ def train_gan(
     options, where = options or ground.regime.options.gan, device()
     name = "gan_task" if task_weight else "gan"
     torch.manual_seed(seed)
-    model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread)
+    model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread, draws=GAN_DRAWS)
     if options.pretrained:
         _fit(ground, f"{name}_start", model, lambda b: regression_loss(model, b), seed, unwatched, schedule)
     critic = Critic(HIDDEN, len(ground.spread), options.spectral).to(where)
