@@ -20,10 +20,10 @@ from models.training.generators import Member
 from models.training.ground import Ground
 from models.training.histories import Doubles
 
-_PARTS = 4
+_PARTS = 3
 _NEIGHBOUR = 0.5
-# Validation users are few: a wider interval would abstain from gains that held-out users confirm.
-_SURE = 0.8
+_SURE = 0.9
+"""Of the interval whose lower end alone is looked at: a bound that holds 95 times in 100."""
 MOST_USERS = 500
 """Validation users that the gate is fitted on, at most."""
 
@@ -60,11 +60,12 @@ def fit_fusion(ground: Ground, members: Mapping[str, Member]) -> tuple[Fusion, l
     return fusion, [proven[place] for place in places.tolist()]
 
 
-def prove(tried: Trials, rival: int, folds: int = 2, seed: int = 0) -> list[bool]:
+def prove(tried: Trials, rival: int, folds: int = 4, seed: int = 0) -> list[bool]:
     """At each anchor, whether the fusion beats its member `rival` on users its gate was not fitted on.
 
-    Beats: the lower end of the paired interval that holds `_SURE` is above 0. The mixture nearest to
-    a gate stands for it. Neighbouring anchors count half, as they do in the gate.
+    Beats: it gains on average, and the lower 95% bound of the paired gain is above 0 once each user's
+    gains at the other anchors count too, by half for every step away. Nothing is blended where nothing
+    was observed: the anchor of no events stands alone. The mixture nearest to a gate stands for it.
     """
     users = tried.worth.shape[2]
     fold = np.random.default_rng(seed).permutation(users) % folds
@@ -76,15 +77,17 @@ def prove(tried: Trials, rival: int, folds: int = 2, seed: int = 0) -> list[bool
         for place, weights in enumerate(gate):
             nearest = int(((tried.mixtures - weights) ** 2).sum(axis=1).argmin())
             gains[place, theirs] = (tried.worth[place, nearest] - tried.worth[place, alone])[theirs]
-    padded = np.pad(gains, ((1, 1), (0, 0)), constant_values=np.nan)
-    weights = np.array([_NEIGHBOUR, 1, _NEIGHBOUR])
+    places = np.arange(len(ANCHORS))
     proven = []
-    for place in range(len(ANCHORS)):
-        near = padded[place : place + 3]
-        mass = (weights[:, None] * ~np.isnan(near)).sum(axis=0)
+    for place in places:
         known = ~np.isnan(gains[place])
-        smooth = np.nansum(weights[:, None] * near, axis=0)[known] / mass[known]
-        proven.append(bool(known.any()) and mean_interval(smooth, share=_SURE).low > 0)
+        if not known.any():
+            proven.append(False)
+            continue
+        near = _NEIGHBOUR ** np.abs(places - place) * ((places > 0) == (place > 0))
+        weights = near[:, None] * ~np.isnan(gains[:, known])  # [K, known]
+        pooled = np.nansum(weights * gains[:, known], axis=0) / weights.sum(axis=0)
+        proven.append(bool(gains[place, known].mean() > 0) and mean_interval(pooled, share=_SURE).low > 0)
     return proven
 
 

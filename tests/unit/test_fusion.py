@@ -32,7 +32,7 @@ def test_anchors_hold_at_their_counts_and_meet_between() -> None:
 def test_mixtures_share_out_everything_and_hold_each_member_alone() -> None:
     mixtures = mixtures_of(3)
     np.testing.assert_allclose(mixtures.sum(axis=1), 1)
-    assert len(np.unique(mixtures, axis=0)) == len(mixtures) == 15
+    assert len(np.unique(mixtures, axis=0)) == len(mixtures) == 10
     assert all((mixtures == row).all(axis=1).any() for row in np.eye(3))
 
 
@@ -50,6 +50,12 @@ def test_the_gate_stays_undecided_where_luck_decides() -> None:
 def test_a_gain_is_proven_and_none_is_not() -> None:
     assert all(prove(trials([0.0, 1.0]), rival=0))
     assert not any(prove(trials([1.0, 0.0]), rival=0))
+
+
+def test_other_counts_lend_certainty_but_no_gain() -> None:
+    tried = trials([0.0, 0.02], users=200, noise=0.05)
+    tried.worth[4] -= 0.05 * tried.mixtures[:, [1]]
+    assert prove(tried, rival=0)[1:] == [True, True, True, False, True]
 
 
 def test_users_with_too_few_events_have_no_say() -> None:
