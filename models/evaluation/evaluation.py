@@ -20,7 +20,7 @@ from models.training.ground import Progress, Watch
 from models.training.histories import Histories, item_category_shares, load_histories
 
 BASELINE = "count_shrinkage"
-LIFTED = ("ndcg@10", "ndcg@100", "recall@20", "hit@10")
+LIFTED = ("ndcg@10", "ndcg@100", "recall@20", "hit@10", "precision@10")
 _SMALLEST_SEGMENT = 20
 
 

@@ -17,6 +17,7 @@ METRICS = (
     "ndcg@100",
     "recall@20",
     "hit@10",
+    "precision@10",
     "novelty",
     "popularity_bias",
     "miscalibration",
@@ -51,10 +52,10 @@ def best_items(scores: Floats, seen: Marks, depth: int = DEPTH) -> Indices:
 def measure(best: Indices, wanted: Marks, taste: Floats, yardstick: Yardstick) -> dict[str, Doubles]:
     """Metrics by name, each [B].
 
-    NDCG, recall and hits as everywhere. Novelty is the mean self-information, in bits, of the first 10
-    items under the training users' popularity. Popularity bias is by how much the log popularity of the
-    first 10 exceeds that of the items the user wanted. Miscalibration is the Kullback-Leibler divergence
-    of the categories of the first 10 from those of the user's whole history.
+    NDCG, recall, precision and hits as everywhere. Novelty is the mean self-information, in bits, of the
+    first 10 items under the training users' popularity. Popularity bias is by how much the log popularity
+    of the first 10 exceeds that of the items the user wanted. Miscalibration is the Kullback-Leibler
+    divergence of the categories of the first 10 from those of the user's whole history.
 
     Args:
         best: [B, depth] items, best first.
@@ -76,6 +77,7 @@ def measure(best: Indices, wanted: Marks, taste: Floats, yardstick: Yardstick) -
         "ndcg@100": _ndcg(hits, total, 100),
         "recall@20": hits[:, :20].sum(axis=1) / np.maximum(total, 1),
         "hit@10": hits[:, :10].any(axis=1).astype(np.float64),
+        "precision@10": hits[:, :10].sum(axis=1) / 10,
         "novelty": (np.log2(popularity.sum()) - logs[first]).mean(axis=1, dtype=np.float64),
         "popularity_bias": logs[first].mean(axis=1) - (wanted @ logs) / np.maximum(total, 1),
         "miscalibration": divergence.sum(axis=1, dtype=np.float64),

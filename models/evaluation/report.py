@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from models.evaluation.bootstrap import mean_interval, paired_difference
 from models.evaluation.conformal import NOMINAL
-from models.evaluation.evaluation import BASELINE, Evaluation
+from models.evaluation.evaluation import BASELINE, LIFTED, Evaluation
 from models.evaluation.fold import PROFILE, TOWER
 from models.evaluation.scores import Case
 
@@ -41,6 +41,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         dataset=html.escape(evaluation.catalogue.name),
         users=f"{len(evaluation.scores.users):,}",
         folds=evaluation.folds,
+        without=_without(evaluation),
         table=_table(evaluation, [TOWER]),
         rivals=_table(evaluation, rivals) if rivals else "<p>None was asked for.</p>",
         lift=_picture(lambda figure: _draw_lift(figure, evaluation), (10, 4.5)),
@@ -60,6 +61,27 @@ def _picture(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _without(evaluation: Evaluation) -> str:
+    """Accuracy, recall and ranking without and with Kindling, and the gain with its interval."""
+    counts = evaluation.counts()
+    head = "".join(f"<th>k = {k}</th>" for k in counts)
+    body = []
+    for metric in LIFTED:
+        cells = []
+        for k in counts:
+            case = Case(TOWER, "fusion", k)
+            bare, filled = (
+                evaluation.scores.metric(case._replace(fill=fill), metric).mean()
+                for fill in ("none", "fusion")
+            )
+            gain = evaluation.scores.lift(case, "none", metric)
+            mark = "up" if gain.low > 0 else "down" if gain.high < 0 else ""
+            interval = f"<small>{gain.low:+.3f} to {gain.high:+.3f}</small>"
+            cells.append(f'<td class="{mark}">{bare:.3f} → {filled:.3f} {interval}</td>')
+        body.append(f"<tr><td>{metric}</td>{''.join(cells)}</tr>")
+    return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
 
 
 def _table(evaluation: Evaluation, recommenders: Sequence[str]) -> str:
