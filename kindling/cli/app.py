@@ -26,10 +26,10 @@ _GROUPS = {
     "dead-letters": "Events that could not be folded.",
 }
 _COMMANDS = (  # in the order in which a deployment meets them
-    *("data", "apply", "train", "teach", "distil", "drift", "transfer", "evaluate", "models", "broker"),
-    *("produce", "consume", "dead-letters", "serve", "device", "token", "augment", "recommend"),
-    *("materialize", "training-set", "snapshot", "compact", "backfill", "erase-user", "cutover"),
-    *("demo", "doctor", "settings"),
+    *("data", "apply", "train", "teach", "distil", "drift", "transfer", "privacy", "evaluate", "models"),
+    *("broker", "produce", "consume", "dead-letters", "serve", "device", "token", "augment", "recommend"),
+    *("materialize", "training-set", "snapshot", "compact", "backfill", "erase-user", "cutover", "demo"),
+    *("doctor", "settings"),
 )
 
 

@@ -1,5 +1,7 @@
 """What generators of samples share: the condition they read, and the mean of fixed draws they answer."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -108,6 +110,16 @@ class Sampled(nn.Module):
         condition = self.condition(affinity, history_items, history_weights, attributes, count)
         shares, embedding = self.prior(affinity, history_items, history_weights, attributes, count)
         return self.around(torch.cat([shares, embedding], dim=1), self.expected(condition))
+
+    def sample(
+        self, inputs: Mapping[str, torch.Tensor], noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One plausible profile a row: shares [B, C] and embedding [B, D], of `noise` [B, noise]."""
+        names = ("affinity", "history_items", "history_weights", "attributes", "count")
+        arguments = [inputs[name] for name in names]
+        condition = self.condition(*arguments)
+        residual = self.residual(condition, self.latent(condition, noise))
+        return self.around(torch.cat(self.prior(*arguments), dim=1), residual)
 
     def expected(self, condition: torch.Tensor) -> torch.Tensor:
         """[B, C + D] mean residual over the draws."""

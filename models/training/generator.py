@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from models.generators.encoder import Encoder
 from models.generators.prior import Prior
@@ -22,7 +23,9 @@ from models.training.examples import (
     tower_arguments,
 )
 from models.training.loop import Fit, OnEpoch, Schedule, device, unwatched
+from models.training.privacy import noise_for, private_gradients
 from models.training.regime import Regime
+from models.training.split import TrainingError
 
 SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=2e-3)
 BATCH = 128
@@ -101,11 +104,13 @@ def train_generator(
     schedule: Schedule = SCHEDULE,
     on_epoch: OnEpoch = unwatched,
     regime: Regime | None = None,
+    trainings: int = 1,
 ) -> tuple[Encoder, Fit]:
     """An encoder that corrects `prior`, in evaluation mode. Users with two events or more train it.
 
     Args:
         regime: how it is trained; its fit is named by the seed.
+        trainings: how many on the same users share what its privacy option lets them spend.
     """
     regime, where = regime or Regime(), device()
     torch.manual_seed(seed)
@@ -125,23 +130,41 @@ def train_generator(
         for count in VALIDATION_COUNTS
     ]
 
-    def training_loss(rng: np.random.Generator) -> torch.Tensor:
-        users = rng.choice(train, min(BATCH, len(train)), replace=False)
-        cut = few_shot(histories, users, MOST_SHOWN, rng, earliest=1.0)
-        batch = moved(examples.sampled_batch(cut, rng=rng), where)
+    def batch_of(users: Indices, rng: np.random.Generator) -> Batch:
+        cut = few_shot(histories, users, MOST_SHOWN, rng)
+        return moved(examples.sampled_batch(cut, rng=rng), where)
+
+    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
         return task.loss(batch, fill_of(model, batch))
+
+    def training_loss(rng: np.random.Generator) -> torch.Tensor:
+        return loss(model, batch_of(rng.choice(train, min(BATCH, len(train)), replace=False), rng))
 
     def validation_loss() -> float:
         with torch.no_grad():
             return float(np.mean([task.loss(batch, fill_of(model, batch)).item() for batch in batches]))
 
+    schedule, gradients = regime.options.schedule(schedule), None
+    if regime.options.privacy is not None:
+        # An item's own offset would be taught by a few users, and carry as much noise as what all teach.
+        model.tokens.offsets.requires_grad_(False)
+        if regime.options.pretrain or schedule.perturbation or schedule.l2:
+            raise TrainingError("privacy: leave out pretrain, perturbation and l2, which are not private")
+        steps = schedule.epochs * schedule.steps * trainings
+        gradients = private_gradients(
+            model,
+            loss,
+            lambda chosen, rng: batch_of(train[chosen], rng) if chosen.any() else None,
+            noise_for(regime.options.privacy, len(train), BATCH, steps),
+        )
     result = regime.fit(
         f"encoder-{seed}",
         model,
         training_loss,
         validation_loss,
-        regime.options.schedule(schedule),
+        schedule,
         np.random.default_rng(seed),
         on_epoch,
+        gradients=gradients,
     )
     return model, result
