@@ -131,7 +131,7 @@ def train_generator(
     ]
 
     def batch_of(users: Indices, rng: np.random.Generator) -> Batch:
-        cut = few_shot(histories, users, MOST_SHOWN, rng)
+        cut = few_shot(histories, users, MOST_SHOWN, rng, earliest=1.0)
         return moved(examples.sampled_batch(cut, rng=rng), where)
 
     def loss(model: nn.Module, batch: Batch) -> torch.Tensor:

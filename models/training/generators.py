@@ -15,7 +15,7 @@ from models.training.loop import OnEpoch
 from models.training.sampling import train_diffusion, train_gan, train_vae
 
 MEMBERS = 3
-FUSED = ("encoder", "kshot_linear", "gaussian")
+FUSED = ("encoder", "kshot_linear", "gaussian", "gan")
 
 Member = tuple[nn.Module, dict[str, float]]
 """A filler and the κ it is blended by."""
@@ -77,4 +77,4 @@ LEARNED: Mapping[str, Callable[[Ground, int, OnEpoch], nn.Module]] = {
     "gan_task": partial(train_gan, task_weight=1.0),
     "diffusion": train_diffusion,
 }
-"""Generators of samples: compared in evaluation, not fused."""
+"""Generators of samples."""
