@@ -27,7 +27,7 @@ _EVIDENCE = 10.0
 # Enough users to fit one number on, few enough for any catalogue.
 _SHARPNESS_USERS, _SHARPNESS_CELLS = 2000, 20_000_000
 # Where each user's scores are many, fewer users are to choose by.
-_SOME_USERS = 500
+_SOME_USERS = 200
 
 
 class Progress(NamedTuple):
