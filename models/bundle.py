@@ -30,6 +30,11 @@ RUNGS = ("generator", "segment_prior", "global_prior")
 STUDENT = "student"
 """The rung before them, in bundles that were trained with a teacher's lessons."""
 
+REASON_CODES = ("attribute", "event", "similar_item", "knowledge_edge")
+"""What a student's teacher may give as its reason."""
+
+REASONS_FILE = "reasons.onnx"
+
 LEARNED = frozenset({STUDENT, "generator"})
 """Rungs worth a device, offered in half precision too. Priors are look-ups."""
 
@@ -108,6 +113,11 @@ class Bundle:
     def samples(self) -> Samples:
         """Questions with the answers each rung gave at training."""
         return Samples.load(self.folder / SAMPLES_FILE)
+
+    @cached_property
+    def reasons(self) -> InferenceSession | None:
+        """Answers `reasons` [B, 4]: how likely each of `REASON_CODES` is; None without a student."""
+        return OnnxSession(self.folder / REASONS_FILE) if REASONS_FILE in self.manifest.sha256 else None
 
     @property
     def recommender(self) -> Path:

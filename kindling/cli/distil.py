@@ -33,27 +33,14 @@ def distil(
 
 def teach_behaviour(root: Path, seed: int) -> Path:
     """Train a behaviour teacher on the warm users of the loaded data; the folder of its lessons on them."""
-    from feature_repo.catalogue import load_catalogue, load_items
     from feature_repo.workspace import Workspace
-    from models.content import content_vectors
-    from models.teachers.behaviour_fit import fit_behaviour
-    from models.teachers.cases import cut_all, load_logs
+    from models.teachers.cases import cut_all
     from models.teachers.lessons import dataset_fingerprint, teach
-    from models.training.histories import load_histories
-    from models.training.split import split_by_join_time
+    from models.teachers.school import School
 
     data = Workspace(root).data
-    catalogue = load_catalogue(data)
-    items = load_items(data, catalogue)
-    histories = load_histories(data, catalogue, items)
-    split = split_by_join_time(histories)
-    fitted, held = (
-        load_logs(data, [histories.user_ids[user] for user in users], split.cutoff_ms)
-        for users in (split.train, split.validation)
-    )
+    school = School.open(data)
     with Console(stderr=True).status("training a teacher of behaviour"):
-        content = content_vectors(catalogue, items)
-        teacher = fit_behaviour(catalogue, items, content, fitted, held, seed)
+        teacher = school.train_behaviour(school.content(), seed)
     with Console(stderr=True).status("teaching"):
-        cases = cut_all([*fitted, *held])
-        return teach(teacher, cases, dataset_fingerprint(data), root / "lessons")
+        return teach(teacher, cut_all(school.warm()), dataset_fingerprint(data), root / "lessons")

@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from kindling.v1 import augment_pb2 as kindling_dot_v1_dot_augment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kindling/v1/explain.proto\x12\x0bkindling.v1\x1a\x19kindling/v1/augment.proto\"\xb2\x01\n\x0e\x45xplainRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\'\n\x07profile\x18\x02 \x01(\x0b\x32\x14.kindling.v1.ProfileH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\"\n\x06\x62locks\x18\x04 \x03(\x0e\x32\x12.kindling.v1.Block\x12\x0b\n\x03top\x18\x05 \x01(\rB\t\n\x07subject\"=\n\nPassedOver\x12\x1f\n\x04rung\x18\x01 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\rEventEvidence\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\r\x12\x0e\n\x06weight\x18\x04 \x01(\x02\"\xf8\x01\n\x0c\x43ontribution\x12+\n\tattribute\x18\x01 \x01(\x0b\x32\x16.kindling.v1.AttributeH\x00\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1a.kindling.v1.EventEvidenceH\x00\x12\r\n\x05moved\x18\x03 \x01(\x02\x12\r\n\x05share\x18\x04 \x01(\x02\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0c\n\x04with\x18\x06 \x01(\x02\x12\x0f\n\x07without\x18\x07 \x01(\x02\x12\'\n\x0crung_without\x18\x08 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x0c\n\x04text\x18\t \x01(\tB\n\n\x08\x65vidence\"\xb9\x01\n\x10\x42lockExplanation\x12!\n\x05\x62lock\x18\x01 \x01(\x0e\x32\x12.kindling.v1.Block\x12#\n\x06origin\x18\x02 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x17\n\x0fobserved_weight\x18\x04 \x01(\x02\x12\x30\n\rcontributions\x18\x05 \x03(\x0b\x32\x19.kindling.v1.Contribution\"\x8b\x02\n\x0f\x45xplainResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x1f\n\x04rung\x18\x02 \x01(\x0e\x32\x11.kindling.v1.Rung\x12,\n\x0bpassed_over\x18\x03 \x03(\x0b\x32\x17.kindling.v1.PassedOver\x12-\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x1d.kindling.v1.BlockExplanation\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x06 \x01(\x03\x12\x16\n\x0eobserved_count\x18\x07 \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\x12\x0f\n\x07summary\x18\t \x01(\t2V\n\x0e\x45xplainService\x12\x44\n\x07\x45xplain\x12\x1b.kindling.v1.ExplainRequest\x1a\x1c.kindling.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kindling/v1/explain.proto\x12\x0bkindling.v1\x1a\x19kindling/v1/augment.proto\"\xb2\x01\n\x0e\x45xplainRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\'\n\x07profile\x18\x02 \x01(\x0b\x32\x14.kindling.v1.ProfileH\x00\x12(\n\rallowed_rungs\x18\x03 \x03(\x0e\x32\x11.kindling.v1.Rung\x12\"\n\x06\x62locks\x18\x04 \x03(\x0e\x32\x12.kindling.v1.Block\x12\x0b\n\x03top\x18\x05 \x01(\rB\t\n\x07subject\"=\n\nPassedOver\x12\x1f\n\x04rung\x18\x01 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\rEventEvidence\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\r\x12\x0e\n\x06weight\x18\x04 \x01(\x02\"\xf8\x01\n\x0c\x43ontribution\x12+\n\tattribute\x18\x01 \x01(\x0b\x32\x16.kindling.v1.AttributeH\x00\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1a.kindling.v1.EventEvidenceH\x00\x12\r\n\x05moved\x18\x03 \x01(\x02\x12\r\n\x05share\x18\x04 \x01(\x02\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0c\n\x04with\x18\x06 \x01(\x02\x12\x0f\n\x07without\x18\x07 \x01(\x02\x12\'\n\x0crung_without\x18\x08 \x01(\x0e\x32\x11.kindling.v1.Rung\x12\x0c\n\x04text\x18\t \x01(\tB\n\n\x08\x65vidence\"\x80\x01\n\x06Reason\x12%\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x17.kindling.v1.ReasonCode\x12\x0e\n\x06weight\x18\x02 \x01(\x02\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x10\n\x08relation\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\"\xb9\x01\n\x10\x42lockExplanation\x12!\n\x05\x62lock\x18\x01 \x01(\x0e\x32\x12.kindling.v1.Block\x12#\n\x06origin\x18\x02 \x01(\x0e\x32\x13.kindling.v1.Origin\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x17\n\x0fobserved_weight\x18\x04 \x01(\x02\x12\x30\n\rcontributions\x18\x05 \x03(\x0b\x32\x19.kindling.v1.Contribution\"\xb1\x02\n\x0f\x45xplainResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x1f\n\x04rung\x18\x02 \x01(\x0e\x32\x11.kindling.v1.Rung\x12,\n\x0bpassed_over\x18\x03 \x03(\x0b\x32\x17.kindling.v1.PassedOver\x12-\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x1d.kindling.v1.BlockExplanation\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x17\n\x0fgenerated_at_ms\x18\x06 \x01(\x03\x12\x16\n\x0eobserved_count\x18\x07 \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\x12\x0f\n\x07summary\x18\t \x01(\t\x12$\n\x07reasons\x18\n \x03(\x0b\x32\x13.kindling.v1.Reason*\x99\x01\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12\x19\n\x15REASON_CODE_ATTRIBUTE\x10\x01\x12\x15\n\x11REASON_CODE_EVENT\x10\x02\x12\x1c\n\x18REASON_CODE_SIMILAR_ITEM\x10\x03\x12\x1e\n\x1aREASON_CODE_KNOWLEDGE_EDGE\x10\x04\x32V\n\x0e\x45xplainService\x12\x44\n\x07\x45xplain\x12\x1b.kindling.v1.ExplainRequest\x1a\x1c.kindling.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kindling.v1.explain_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REASONCODE']._serialized_start=1275
+  _globals['_REASONCODE']._serialized_end=1428
   _globals['_EXPLAINREQUEST']._serialized_start=70
   _globals['_EXPLAINREQUEST']._serialized_end=248
   _globals['_PASSEDOVER']._serialized_start=250
@@ -40,10 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTEVIDENCE']._serialized_end=394
   _globals['_CONTRIBUTION']._serialized_start=397
   _globals['_CONTRIBUTION']._serialized_end=645
-  _globals['_BLOCKEXPLANATION']._serialized_start=648
-  _globals['_BLOCKEXPLANATION']._serialized_end=833
-  _globals['_EXPLAINRESPONSE']._serialized_start=836
-  _globals['_EXPLAINRESPONSE']._serialized_end=1103
-  _globals['_EXPLAINSERVICE']._serialized_start=1105
-  _globals['_EXPLAINSERVICE']._serialized_end=1191
+  _globals['_REASON']._serialized_start=648
+  _globals['_REASON']._serialized_end=776
+  _globals['_BLOCKEXPLANATION']._serialized_start=779
+  _globals['_BLOCKEXPLANATION']._serialized_end=964
+  _globals['_EXPLAINRESPONSE']._serialized_start=967
+  _globals['_EXPLAINRESPONSE']._serialized_end=1272
+  _globals['_EXPLAINSERVICE']._serialized_start=1430
+  _globals['_EXPLAINSERVICE']._serialized_end=1516
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from kindling.v1 import augment_pb2 as _augment_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,35 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReasonCode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReasonCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonCode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REASON_CODE_UNSPECIFIED: _ReasonCode.ValueType  # 0
+    REASON_CODE_ATTRIBUTE: _ReasonCode.ValueType  # 1
+    """What the user declared."""
+    REASON_CODE_EVENT: _ReasonCode.ValueType  # 2
+    """What the user did."""
+    REASON_CODE_SIMILAR_ITEM: _ReasonCode.ValueType  # 3
+    """An offered item is like one that the user used."""
+    REASON_CODE_KNOWLEDGE_EDGE: _ReasonCode.ValueType  # 4
+    """An offered item shares a category with one that the user used."""
+
+class ReasonCode(_ReasonCode, metaclass=_ReasonCodeEnumTypeWrapper): ...
+
+REASON_CODE_UNSPECIFIED: ReasonCode.ValueType  # 0
+REASON_CODE_ATTRIBUTE: ReasonCode.ValueType  # 1
+"""What the user declared."""
+REASON_CODE_EVENT: ReasonCode.ValueType  # 2
+"""What the user did."""
+REASON_CODE_SIMILAR_ITEM: ReasonCode.ValueType  # 3
+"""An offered item is like one that the user used."""
+REASON_CODE_KNOWLEDGE_EDGE: ReasonCode.ValueType  # 4
+"""An offered item shares a category with one that the user used."""
+Global___ReasonCode: _TypeAlias = ReasonCode  # noqa: Y015
 
 @_typing.final
 class ExplainRequest(_message.Message):
@@ -171,6 +201,47 @@ class Contribution(_message.Message):
 Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
+class Reason(_message.Message):
+    """A teacher's reason, distilled, and what of this user bears it out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    code: Global___ReasonCode.ValueType
+    weight: _builtins.float
+    """How likely the teacher would give it, in [0, 1]."""
+    subject: _builtins.str
+    """The attribute's name, or the id of the item that was used."""
+    target: _builtins.str
+    """The id of the item that is offered; empty for attributes and events."""
+    relation: _builtins.str
+    """The category that both items share; empty for all but knowledge edges."""
+    text: _builtins.str
+    """All of this in words."""
+    def __init__(
+        self,
+        *,
+        code: Global___ReasonCode.ValueType = ...,
+        weight: _builtins.float = ...,
+        subject: _builtins.str = ...,
+        target: _builtins.str = ...,
+        relation: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "relation", b"relation", "subject", b"subject", "target", b"target", "text", b"text", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
 class BlockExplanation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -218,6 +289,7 @@ class ExplainResponse(_message.Message):
     OBSERVED_COUNT_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     rung: _augment_pb2.Rung.ValueType
     model_version: _builtins.str
@@ -233,6 +305,12 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockExplanation]: ...
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """What the student's teacher leans on for such a user, the likeliest first; only of bundles with a student,
+        where a learned rung answered.
+        """
+
     def __init__(
         self,
         *,
@@ -245,10 +323,11 @@ class ExplainResponse(_message.Message):
         observed_count: _builtins.int = ...,
         degraded: _builtins.bool = ...,
         summary: _builtins.str = ...,
+        reasons: _abc.Iterable[Global___Reason] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "degraded", b"degraded", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_count", b"observed_count", "passed_over", b"passed_over", "rung", b"rung", "summary", b"summary", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "degraded", b"degraded", "generated_at_ms", b"generated_at_ms", "model_version", b"model_version", "observed_count", b"observed_count", "passed_over", b"passed_over", "reasons", b"reasons", "rung", b"rung", "summary", b"summary", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

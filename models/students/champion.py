@@ -36,13 +36,16 @@ def crown(
     for count, champion in enumerate(calibration.rungs):
         near = worth[max(0, count - _NEAR) : count + _NEAR + 1]
         # A user counts once, with the mean over those neighbouring counts that they have events for.
+        known = ~np.isnan([table[STUDENT] for table in near]).all(axis=0)
+        if not known.any():
+            best.append(champion)
+            continue
         student, prior, rival = (
-            np.nanmean([table[name] for table in near], axis=0)
+            np.nanmean([table[name][known] for table in near], axis=0)
             for name in (STUDENT, "segment_prior", champion)
         )
-        known = ~np.isnan(student)
-        proven = known.any() and mean_interval((student - prior)[known]).low > 0
-        best.append(STUDENT if proven and student[known].mean() >= rival[known].mean() else champion)
+        proven = mean_interval(student - prior).low > 0
+        best.append(STUDENT if proven and student.mean() >= rival.mean() else champion)
     return msgspec.structs.replace(calibration, rungs=best)
 
 

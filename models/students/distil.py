@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from models.schema import Floats
 from models.students.book import Book
 from models.students.losses import HiddenLoss, share_loss, soft_label_loss
 from models.students.prune import prune
+from models.students.reasons import Reasons, fit_reasons
 from models.students.student import SIZES, SizeName, Student
 from models.students.trust import taste_scores, weigh_lessons
+from models.training.calibrate import fit_ranking_kappa
 from models.training.examples import Batch, few_shot
 from models.training.generator import BATCH, MOST_SHOWN, fill_of
 from models.training.ground import Ground, Progress, Watch
@@ -20,9 +23,10 @@ from models.training.histories import Cut
 from models.training.loop import Fit, OnEpoch, Schedule, unwatched
 from models.training.split import TrainingError
 
-SCHEDULE = Schedule(epochs=60, steps=10, patience=12, learning_rate=1e-3, weight_decay=5e-2)
+SCHEDULE = Schedule(epochs=60, steps=10, patience=10, learning_rate=5e-4, weight_decay=5e-2)
 _INPUTS = ("affinity", "history_items", "history_weights", "attributes", "count")
 _SEEN = -1e9
+_REASONED = 4096
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,18 @@ def distil(
     return student, result
 
 
+class Taught(NamedTuple):
+    """A student ready to be exported, the κ it is blended by, and what foretells its teachers' reasons."""
+
+    student: Student
+    kappa: dict[str, float]
+    reasons: Reasons
+
+
 def train_student(
     ground: Ground, books: Sequence[Book], size: SizeName, pruned: float, seed: int, watch: Watch
-) -> tuple[Student, dict[str, float]]:
-    """A student ready to be exported, and the κ it is blended by: the one it was trained under.
+) -> Taught:
+    """A student, trained, and blended by the κ that serves the ranker best on validation users.
 
     Args:
         pruned: share of its inner units that are taken out before a second, shorter training.
@@ -125,7 +137,26 @@ def train_student(
     if pruned > 0:
         shorter = replace(SCHEDULE, epochs=SCHEDULE.epochs // 3)
         student, _ = distil(ground, books, size, seed, on_epoch, shorter, start=prune(student, pruned))
-    return student.fold_items(), ground.kappa["segment_prior"]
+    student.fold_items()
+    kappa = fit_ranking_kappa(ground.task({}), student, ground.batches)
+    return Taught(student, kappa, _train_reasons(ground, books, student, seed))
+
+
+def _train_reasons(ground: Ground, books: Sequence[Book], student: Student, seed: int) -> Reasons:
+    """Fit on lessons about training users, as far as they are trusted."""
+    histories, examples = ground.examples.histories, ground.examples
+    users, counts, codes, weights = [], [], [], []
+    for book in books:
+        rows = np.flatnonzero(np.isin(book.users, ground.split.train))
+        rows = np.random.default_rng(seed).permutation(rows)[:_REASONED]
+        users.append(book.users[rows])
+        counts.append(book.counts[rows])
+        codes.append(book.reasons[rows])
+        weights.append(weigh_lessons(ground, book)[rows])
+    cut = histories.first(np.concatenate(users), np.concatenate(counts))
+    tensors = histories.observe(cut, ground.schema, examples.item_shares)
+    inputs = [torch.as_tensor(tensors[name]) for name in _INPUTS]
+    return fit_reasons(student, inputs, np.concatenate(codes), np.concatenate(weights))
 
 
 class _Desk:

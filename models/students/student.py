@@ -20,7 +20,7 @@ HISTORY_TOKENS = 12
 ATTRIBUTE_TOKENS = 8
 """Attributes that have a token of their own; those beyond share the last."""
 
-DROPOUT = 0.2
+DROPOUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,7 @@ SIZES: dict[SizeName, Size] = {"tiny": Size(2, 128, 4), "small": Size(4, 256, 8)
 
 
 class ItemTokens(nn.Module):
-    """A token for every item: a projection of its features, and an offset of its own.
-
-    The offset starts at zero and stays there for items that no user trained: a new item needs its
-    features alone.
+    """A token for every item: a projection of its features, so that a new item needs nothing else.
 
     Args:
         features: [I, F], of mean square 1 or thereabouts.
@@ -53,12 +50,10 @@ class ItemTokens(nn.Module):
         padded = torch.cat([torch.zeros(1, features.shape[1]), torch.as_tensor(features)])
         self.register_buffer("features", padded)  # [I + 1, F]
         self.projection = nn.Linear(features.shape[1], width, bias=False)
-        self.offsets = nn.Embedding(len(padded), width, padding_idx=0)
-        nn.init.zeros_(self.offsets.weight)
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """[..., d] tokens of `items` [...], item index + 1; padding is the zero vector."""
-        tokens: torch.Tensor = self.projection(self.features[items]) + self.offsets(items)
+        tokens: torch.Tensor = self.projection(self.features[items])
         return tokens
 
 
@@ -83,8 +78,9 @@ class Student(nn.Module):
     """The segment prior plus what a transformer reads from a summary, the attributes and the events.
 
     At most 1 + `ATTRIBUTE_TOKENS` + `HISTORY_TOKENS` tokens, without positions: an event is its item's
-    token and its weight. The last layer answers for the summary alone, and its readout starts at zero:
-    before training, the student is its prior.
+    token and its weight. The events' weighted sum over (count + 2) goes into the summary, and past all
+    layers into the readout, so that one event speaks softly. The last layer answers for the summary alone,
+    and the readout starts at zero: before training, the student is its prior.
 
     Source of the set form: J. Lee et al., "Set Transformer", ICML 2019.
 
@@ -138,11 +134,14 @@ class Student(nn.Module):
         if weights.shape[1] > HISTORY_TOKENS:
             weights, places = torch.topk(weights, HISTORY_TOKENS, dim=1)
             history_items = history_items.gather(1, places)
-        events = self.items(history_items) + weights[:, :, None] * self.event_weight  # [B, N, d]
+        items = self.items(history_items)  # [B, N, d]
+        bag = (weights[:, None, :] @ items)[:, 0] / (count + 2)  # [B, d]
+        events = items + weights[:, :, None] * self.event_weight
         observed = affinity * count / (count + 4) * self.affinity_scale
         known = torch.cat([observed, attributes, torch.log1p(count)], dim=1)
+        summary = self.summary(known) + bag
         tokens, present = (
-            [self.summary(known)[:, None], events],
+            [summary[:, None], events],
             [torch.ones_like(count), history_items > 0],
         )
         if len(self.groups):
@@ -152,7 +151,7 @@ class Student(nn.Module):
         read, there = torch.cat(tokens, dim=1), torch.cat([part > 0 for part in present], dim=1)
         for place, layer in enumerate(self.layers, start=1):
             read = layer(read, there, first_only=place == len(self.layers))
-        hidden: torch.Tensor = self.last(read[:, 0])
+        hidden: torch.Tensor = self.last(read[:, 0]) + bag
         return hidden
 
     def answer(

@@ -1,7 +1,7 @@
 """The recipe: a data folder in, a bundle out. Reads top to bottom as training runs."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from feature_repo.catalogue import load_catalogue, load_items
-from models.bundle import RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_bundle
+from models.bundle import REASONS_FILE, RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_bundle
 from models.calibration import Calibration
 from models.content import content_vectors
 from models.export.onnx import export
@@ -27,12 +27,13 @@ from models.schema import Floats, TensorSchema
 from models.students.book import Book, read_book
 from models.students.champion import crown
 from models.students.compress import compress
-from models.students.distil import train_student
+from models.students.distil import Taught, train_student
+from models.students.reasons import Reasons
 from models.students.student import SizeName
 from models.training.calibrate import calibrate, validation_metrics
 from models.training.examples import Examples
 from models.training.fusion import fit_fusion
-from models.training.generators import FUSED, MEMBERS, train_members
+from models.training.generators import FUSED, MEMBERS, Member, train_members
 from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
 from models.training.logged import Logged
@@ -84,6 +85,7 @@ class Trained:
     calibration: Calibration
     metrics: dict[str, float]
     cold_below: int
+    reasons: Reasons | None = None
 
     @property
     def schema(self) -> TensorSchema:
@@ -155,7 +157,7 @@ def train(
             item_ids=items.ids,
             fresh=fresh_users(histories.before(split.cutoff_ms), arguments.since_ms),
         )
-    books = [read_book(Path(folder), histories.user_ids, items.ids, schema) for folder in arguments.lessons]
+    books = [read_book(Path(folder), histories, catalogue, items) for folder in arguments.lessons]
     trained = fit_models(schema, histories, split, content, shares, arguments, watch, regime, books)
     watch(Progress("export"))
     bundle = save(trained, items.ids, root, arguments)
@@ -220,10 +222,25 @@ def fit_models(
         schema, histories, split, content, item_shares, arguments.seed, arguments.rankers, watch, regime
     )
     members = train_members(ground, FUSED, arguments.seed, arguments.members, watch)
+    taught = None
     if books:
-        members[STUDENT] = train_student(
-            ground, books, arguments.student, arguments.pruned, arguments.seed, watch
-        )
+        taught = train_student(ground, books, arguments.student, arguments.pruned, arguments.seed, watch)
+        members[STUDENT] = taught.student, taught.kappa
+    return assemble(ground, members, arguments, watch, taught)
+
+
+def assemble(
+    ground: Ground,
+    members: Mapping[str, Member],
+    arguments: Arguments,
+    watch: Watch = unwatched,
+    taught: Taught | None = None,
+) -> Trained:
+    """Fuse the members, and calibrate all rungs.
+
+    Args:
+        taught: a student, also a rung of its own.
+    """
     watch(Progress("fusion"))
     fusion, proven = fit_fusion(ground, members)
     fillers: dict[str, nn.Module] = {
@@ -233,9 +250,8 @@ def fit_models(
     }
     tasks = {name: ground.task(kappa) for name, kappa in ground.kappa.items()}
     tasks["generator"] = ground.task(fusion.kappa())
-    if books:
-        fillers[STUDENT], kappa = members[STUDENT]
-        tasks[STUDENT] = ground.task(kappa)
+    if taught is not None:
+        fillers[STUDENT], tasks[STUDENT] = taught.student, ground.task(taught.kappa)
     rungs = {name: ground.rung(filler) for name, filler in fillers.items()}
     watch(Progress("calibration"))
     calibration = calibrate(
@@ -246,10 +262,11 @@ def fit_models(
         arguments.cold_below,
         proven,
     )
-    if books:
+    if taught is not None:
         calibration = crown(ground, rungs, tasks, calibration)
     metrics = validation_metrics(rungs, tasks, calibration, ground.batches)
-    return Trained(ground, rungs, calibration, metrics, arguments.cold_below)
+    reasons = None if taught is None else taught.reasons
+    return Trained(ground, rungs, calibration, metrics, arguments.cold_below, reasons)
 
 
 def write_models(trained: Trained, folder: Path) -> None:
@@ -259,7 +276,8 @@ def write_models(trained: Trained, folder: Path) -> None:
     for name, rung in trained.rungs.items():
         answering = trained.answering(name, rung)
         export(answering, folder / f"{name}.onnx", example, names, {"virtual_items": "virtual_weights"})
-    if STUDENT in trained.rungs:
+    if trained.reasons is not None:
+        export(trained.reasons, folder / REASONS_FILE, example, ["reasons"])
         compress(folder / f"{STUDENT}.onnx", trained.ground)
     save_weights(trained.ground.regime.kept, folder / WEIGHTS_FOLDER)
     recommender = folder / RECOMMENDER_FOLDER

@@ -9,6 +9,7 @@ from kindling.v1 import explain_pb2 as pb
 from models.schema import BLOCKS, SparseProfile
 from service.api.answer import ORIGINS, RUNGS, milliseconds
 from service.api.explain import Evidence, Explainer, Explanation, Movement
+from service.api.reasons import Reason, Reasoner
 from service.api.request import BLOCK_NAMES, allowed_rungs, check_user_id, inline_profile, wanted_blocks
 from service.api.rpc import Service, unary
 from service.augment import Reads
@@ -20,6 +21,12 @@ from service.versions.prepare import ServingModel
 NAME = pb.DESCRIPTOR.services_by_name["ExplainService"].full_name
 DEFAULT_TOP = 5
 
+_CODES = {
+    "attribute": pb.REASON_CODE_ATTRIBUTE,
+    "event": pb.REASON_CODE_EVENT,
+    "similar_item": pb.REASON_CODE_SIMILAR_ITEM,
+    "knowledge_edge": pb.REASON_CODE_KNOWLEDGE_EDGE,
+}
 _BLOCKS = {name: block for block, name in BLOCK_NAMES.items()}
 
 
@@ -47,6 +54,7 @@ class ExplainServicer:
     ) -> None:
         self._explainer, self._models, self._profiles = explainer, models, profiles
         self._items, self._metrics = items, metrics
+        self._reasoner = Reasoner(items)
 
     def service(self) -> Service:
         """For the server to add."""
@@ -69,6 +77,7 @@ class ExplainServicer:
             (profile,), degraded = reading.profiles, reading.degraded
         explanation = self._explainer.explain(profile, bundle.cold_below, allowed, call)
         reply = self._reply(profile, explanation, wanted, request.top or DEFAULT_TOP)
+        reply.reasons.extend(map(_reason, self._reasoner.reasons(bundle, profile, explanation)))
         reply.user_id, reply.degraded = user_id, degraded or explanation.answer.degraded
         return reply
 
@@ -158,6 +167,17 @@ class ExplainServicer:
                 subject = self._subject(profile, movements[0].evidence)
                 lines.append(f"What moved {block.replace('_', ' ')} most is {subject}.")
         return " ".join(lines)
+
+
+def _reason(reason: Reason) -> pb.Reason:
+    return pb.Reason(
+        code=_CODES[reason.code],
+        weight=reason.weight,
+        subject=reason.subject,
+        target=reason.target,
+        relation=reason.relation,
+        text=reason.text,
+    )
 
 
 def _observed_weight(explanation: Explanation, position: int) -> float:

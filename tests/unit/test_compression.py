@@ -1,53 +1,33 @@
 """Compressed students: real attention in the file, 8 bits without batch effects, and gates that refuse."""
 
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import onnx
 import pytest
 
-from models.export.onnx import OPSET, export
-from models.samples import example_inputs
+from models.bundle import STUDENT, half_of, integers_of
+from models.export.onnx import OPSET
+from models.opener import Opener
+from models.samples import Precision, example_inputs
 from models.schema import Tensors
 from models.session import OnnxSession
-from models.students.distil import untrained
 from models.students.gates import Agreement, GateError, calibration_inputs, compare_sessions
 from models.students.quantise import QuantisationError, quantise
-from models.training.ground import Ground
 from tests import checkerboard
+from tests.taught import bundle, ground
 
 
-def ground() -> Ground:
-    return checkerboard.trained().ground
-
-
-@cache
 def exported() -> Path:
-    """A student whose readout says something, as a file."""
-    path = Path(mkdtemp(prefix="kindling-students-")) / "student.onnx"
-    student = untrained(ground())
-    rng = np.random.default_rng(0)
-    for layer in (student.share_shift, student.embedding_shift):
-        layer.weight.data.copy_(layer.weight.data.new_tensor(rng.normal(0, 0.03, layer.weight.shape)))
-    names = ("fill_affinity", "fill_embedding", "virtual_items", "virtual_weights")
-    export(
-        ground().rung(student.fold_items()),
-        path,
-        example_inputs(ground().schema),
-        names,
-        ranked={"virtual_items": "virtual_weights"},
-    )
-    return path
+    """A student as a file."""
+    return bundle().rungs[STUDENT]
 
 
-@cache
 def quantised() -> Path:
-    target = exported().with_suffix(".int8.onnx")
-    quantise(exported(), target, calibration_inputs(ground(), (0, 1, 3)))
-    return target
+    """The same in 8 bits."""
+    return integers_of(exported())
 
 
 def test_the_file_has_real_attention() -> None:
@@ -67,12 +47,23 @@ def test_an_8_bit_answer_does_not_depend_on_its_batch_mates() -> None:
     together = session.run(inputs)
     for row in (0, 7, 63):
         alone = session.run({name: array[row : row + 1] for name, array in inputs.items()})
-        np.testing.assert_allclose(alone["fill_embedding"][0], together["fill_embedding"][row], atol=2e-5)
+        np.testing.assert_allclose(
+            alone["filled_embedding"][0], together["filled_embedding"][row], atol=2e-5
+        )
 
 
-def test_8_bits_rank_as_32_do() -> None:
-    agreement = compare_sessions(OnnxSession(quantised()), OnnxSession(exported()), ground())
+@pytest.mark.parametrize("compressed", [integers_of, half_of])
+def test_fewer_bits_rank_as_32_do(compressed: Callable[[Path], Path]) -> None:
+    agreement = compare_sessions(OnnxSession(compressed(exported())), OnnxSession(exported()), ground())
     agreement.require("student")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_server_opens_the_precision_it_is_told(precision: Precision) -> None:
+    opener = Opener(precision=precision)
+    bundle().verify(STUDENT, opener.open(STUDENT, exported()), opener.precision_of(STUDENT))
+    assert opener.precision_of("global_prior") == "fp32"
+    assert opener.precision_of("generator") == ("fp16" if precision == "fp16" else "fp32")
 
 
 def test_a_student_that_ranks_otherwise_is_refused() -> None:
@@ -91,7 +82,7 @@ def test_a_student_that_ranks_otherwise_is_refused() -> None:
 
 
 def test_what_has_no_layers_is_not_quantised(tmp_path: Path) -> None:
-    prior = checkerboard.bundle().rungs["segment_prior"]
+    prior = bundle().rungs["segment_prior"]
     with pytest.raises(QuantisationError, match="layers"):
         quantise(prior, tmp_path / "never.onnx", calibration_inputs(ground(), (0,)))
     assert not (tmp_path / "never.onnx").exists()

@@ -1,59 +1,29 @@
 """What students learn: from lessons as far as they are trusted, whatever order events come in."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from models.bundle import REASON_CODES, STUDENT
 from models.schema import Floats
-from models.students.book import Book, open_book
+from models.students.book import open_book
+from models.students.champion import crown
 from models.students.distil import distil, untrained
 from models.students.losses import HiddenLoss, share_loss, soft_label_loss
 from models.students.prune import prune
+from models.students.rationale import code_rationale
 from models.students.student import HISTORY_TOKENS, ItemTokens, Student
 from models.students.trust import judge, weigh_lessons
-from models.teachers.port import Lesson
-from models.training.ground import Ground
 from models.training.loop import Schedule
 from models.training.split import TrainingError
 from tests import checkerboard
+from tests.taught import book, ground, lessons, trained
 
 BRIEF = Schedule(epochs=4, steps=6, patience=4, learning_rate=3e-3)
-
-
-def ground() -> Ground:
-    return checkerboard.trained().ground
-
-
-def lessons(wrong_half: int | None = None, counts: Iterable[int] = (0, 2)) -> list[Lesson]:
-    """A teacher who knows which half each user belongs to, or is wrong about one half."""
-    histories, split = checkerboard.histories(), ground().split
-    taught: list[Lesson] = []
-    for user in split.warm.tolist():
-        half = int(np.median(histories.items[histories.first(np.array([user]), 24).events] % 2))
-        named = 1 - half if half == wrong_half else half
-        items = [item for item in range(checkerboard.ITEMS) if item % 2 == named]
-        weights = np.array([1 / (1 + item // 2) for item in items])
-        taught.extend(
-            Lesson(
-                user_id=histories.user_ids[user],
-                count=count,
-                items=tuple(f"i{item}" for item in items),
-                item_weights=tuple((weights / weights.sum()).tolist()),
-                affinity=(0.5 * (1 - named), 0.5 * named, 0.5),
-                embedding=(1.0, float(named), -1.0),
-                confidence=0.5,
-            )
-            for count in counts
-        )
-    return taught
-
-
-def book(wrong_half: int | None = None) -> Book:
-    items = checkerboard.catalogue_and_items()[1].ids
-    return open_book("oracle", lessons(wrong_half), checkerboard.histories().user_ids, items, 3)
 
 
 @cache
@@ -110,11 +80,13 @@ def test_students_learn_from_several_teachers() -> None:
 
 
 def test_lessons_about_nobody_here_are_refused() -> None:
-    items = checkerboard.catalogue_and_items()[1].ids
-    with pytest.raises(TrainingError, match="teach cases"):
-        open_book("oracle", lessons(), ["stranger"], items, 3)
+    histories, (catalogue, items) = checkerboard.histories(), checkerboard.catalogue_and_items()
+    strangers = replace(histories, user_ids=["stranger"])
+    with pytest.raises(TrainingError, match="teach its users"):
+        open_book("oracle", lessons(), strangers, catalogue, items)
+    narrower = msgspec.structs.replace(catalogue, categories=("even", "odd"))
     with pytest.raises(TrainingError, match="affinity"):
-        open_book("oracle", lessons(), checkerboard.histories().user_ids, items, 4)
+        open_book("oracle", lessons(), histories, narrower, items)
     training = book().chosen(ground().split.train)
     with pytest.raises(TrainingError, match="validation user"):
         weigh_lessons(ground(), training)
@@ -179,3 +151,37 @@ def test_pruned_units_are_gone_and_the_rest_answers() -> None:
     model.eval()(*asked())
     with pytest.raises(ValueError, match="prune less"):
         prune(model, 1.0)
+
+
+def test_a_rationale_is_coded_by_what_it_names() -> None:
+    said = "likely to use Alien, as others who used Solaris; more than usual: Drama"
+    declared, categories = ["age", "writer"], ["Drama", "War"]
+    assert code_rationale(said, declared, ["Solaris"], ["Alien"], categories) == [0, 1, 1, 1]
+    assert code_rationale("as others who declared the same", declared, [], ["Alien"], []) == [1, 0, 0, 0]
+    assert code_rationale("a Writer likes it", declared, ["It"], [], categories) == [1, 0, 0, 0]
+
+
+def test_a_student_foretells_when_its_teacher_gives_which_reason() -> None:
+    model = trained().reasons
+    assert model is not None
+    histories, shares = checkerboard.histories(), ground().examples.item_shares
+    said = []
+    for count in (0, 2):
+        tensors = histories.observe(histories.first(np.arange(8), count), ground().schema, shares)
+        said.append(model(*(torch.as_tensor(array) for array in tensors.values())).mean(dim=0))
+    attribute, edge = REASON_CODES.index("attribute"), REASON_CODES.index("knowledge_edge")
+    assert said[0][attribute] > 0.5 > said[1][attribute]
+    assert said[1][edge] > 0.5 > said[0][edge]
+
+
+def test_the_student_is_the_best_rung_only_where_that_is_proven() -> None:
+    fitted = trained()
+    tasks = {name: ground().task(fitted.calibration.kappa[name]) for name in fitted.rungs}
+    modest = msgspec.structs.replace(
+        fitted.calibration, rungs=["segment_prior"] * len(fitted.calibration.rungs)
+    )
+    same = {**fitted.rungs, STUDENT: fitted.rungs["segment_prior"]}
+    assert STUDENT not in crown(ground(), same, {**tasks, STUDENT: tasks["segment_prior"]}, modest).rungs
+    crowned = crown(ground(), fitted.rungs, tasks, modest)
+    assert set(crowned.rungs) <= {STUDENT, "segment_prior"}
+    assert STUDENT in fitted.calibration.confidences
