@@ -79,7 +79,7 @@ def prove(tried: Trials, rival: int, folds: int = 4, seed: int = 0) -> list[bool
             gains[place, theirs] = (tried.worth[place, nearest] - tried.worth[place, alone])[theirs]
     places = np.arange(len(ANCHORS))
     proven = []
-    for place in places:
+    for place in places.tolist():
         known = ~np.isnan(gains[place])
         if not known.any():
             proven.append(False)
