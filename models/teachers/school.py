@@ -94,3 +94,7 @@ class School:
     def warm(self) -> Sequence[Case]:
         """Logs of training users, then of validation users."""
         return [*self.train, *self.validation]
+
+    def held_out(self) -> list[Case]:
+        """Whole logs of held-out users, to grade teachers by: nothing may learn from them."""
+        return load_logs(self.folder, [self.histories.user_ids[user] for user in self.split.held_out])

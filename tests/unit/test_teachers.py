@@ -13,6 +13,7 @@ from models.teachers.behaviour import Behaviour
 from models.teachers.behaviour_fit import fit_behaviour
 from models.teachers.behaviour_model import SHOWN, BehaviourModel
 from models.teachers.cases import cut, cut_all, load_logs
+from models.teachers.exam import examine
 from models.teachers.language import COMPLETE, PAD, Language, padded
 from models.teachers.lessons import (
     PART_CASES,
@@ -232,3 +233,30 @@ def test_users_with_single_events_train_no_teacher() -> None:
     content, logs = content_vectors(catalogue, items), logs_of([0, 1])
     with pytest.raises(TeacherError, match="two events"):
         fit_behaviour(catalogue, items, content, logs, [cut(log, 1) for log in logs])
+
+
+def test_an_exam_grades_what_was_not_used_before_and_nothing_for_no_lesson() -> None:
+    logs = [
+        Case("a", {}, tuple(CaseEvent(item, "rating") for item in ("i1", "i1", "i2"))),
+        Case("b", {}, tuple(CaseEvent(item, "rating") for item in ("i3", "i4", "i5"))),
+        Case("short", {}, (CaseEvent("i3", "rating"),)),
+    ]
+    popularity = np.array([0, 9, 5, 1, 4, 0], np.float32)
+    grades = examine(Foreseeing(), logs, [f"i{item}" for item in range(6)], popularity, (0, 1))
+    assert list(grades) == ["teacher:foreseeing", "popularity"]
+    # After one event, the first user's later i1 was used before: i2 alone is left to foresee.
+    np.testing.assert_allclose(grades["teacher:foreseeing"]["recall@20", 1], [1, 0])
+    np.testing.assert_allclose(grades["teacher:foreseeing"]["ndcg@10", 1], [1, 0])
+    np.testing.assert_allclose(grades["popularity"]["recall@20", 0], [1, 1])
+    assert grades["popularity"]["ndcg@10", 1][0] == 1
+
+
+class Foreseeing:
+    """Knows what the first user will use, and has no lesson for others."""
+
+    name, version = "foreseeing", "1"
+
+    def teach(self, cases: Sequence[Case]) -> Iterator[Lesson]:
+        for case in cases:
+            if case.user_id == "a":
+                yield Lesson(case.user_id, case.count, ("i2",), (1.0,), (1.0, 0.0, 0.0))
