@@ -48,7 +48,8 @@ def configuration(workspace: Workspace, redis: str | None = None) -> dict[str, A
         # The registry is read once and refreshed by whoever serves, never within a request.
         "registry": {"path": str(workspace.registry), "cache_ttl_seconds": 0},
         "online_store": online,
-        "offline_store": {"type": "duckdb"},
+        # By name alone, it is imported when it is first asked: seconds, for those who only stream or serve.
+        "offline_store": "duckdb",
         "entity_key_serialization_version": 3,
     }
 
