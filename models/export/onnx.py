@@ -44,6 +44,7 @@ def export(
     tensors = tuple(torch.as_tensor(array[:3]) for array in example.values())
     program = _quietly_export(module, tensors, list(example), list(outputs))
     program.save(str(path))
+    _share(path)
     session = OnnxSession(path)
     return max(parity(module, session, example, outputs, size, ranked) for size in BATCHES)
 
@@ -75,6 +76,18 @@ def parity(
     if not worst <= TOLERANCE:
         raise ExportError(f"the exported model differs from torch by {worst:.2g} at batch {size}")
     return worst
+
+
+def _share(path: Path) -> None:
+    """Keep one of all equal tables, and compute equal things once: members read the same histories."""
+    import onnx_ir
+    from onnx_ir.passes import common
+
+    model = onnx_ir.load(path)
+    common.DeduplicateHashedInitializersPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    onnx_ir.save(model, path)
 
 
 def _quietly_export(

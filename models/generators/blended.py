@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import embedding as rows_of
 
 from models.calibration import Calibration
+from models.generators.history import pooled, table_of, total
 from models.generators.rung import Rung
 from models.schema import BLOCKS, Floats
 
@@ -37,17 +38,14 @@ class Blended(nn.Module):
         super().__init__()
         self.rung = rung
         self.by_count: torch.Tensor
-        self.looks: torch.Tensor
+        self.item_vectors: torch.Tensor
         table = [
             [calibration.observed_weight(block, count, name) if count else 0.0 for block in BLOCKS]
             + [calibration.confidence(name, block, count) for block in BLOCKS]
             for count in range(max(1, counts))
         ]
         self.register_buffer("by_count", torch.tensor(table, dtype=torch.float32))  # [N, 3 + 3]
-        # Row 0 is where padding points and adds nothing; the last column adds up the weights of the rest.
-        looks = torch.nn.functional.pad(torch.as_tensor(item_vectors), (0, 1, 1, 0))
-        looks[1:, -1] = 1
-        self.register_buffer("looks", looks)  # [I + 1, D + 1]
+        self.register_buffer("item_vectors", table_of(item_vectors))  # [I + 1, D]
 
     def forward(
         self,
@@ -61,11 +59,10 @@ class Blended(nn.Module):
         shares, embedding, items, weights = self.rung(
             affinity, history_items, history_weights, attributes, count
         )
-        place = count[:, 0].clamp(0, len(self.by_count) - 1).to(torch.int64)
+        place = count.squeeze(1).clamp(0, len(self.by_count) - 1).to(torch.int64)
         by_count = rows_of(place, self.by_count)  # [B, 3 + 3]
-        looks = rows_of(history_items, self.looks)  # [B, H, D + 1]
-        added = (history_weights[:, None, :] @ looks)[:, 0, :]
-        observed = added[:, :-1] / added[:, -1:].clamp(min=_TINY)
+        mass = total(history_items, history_weights).clamp(min=_TINY)
+        observed = pooled(self.item_vectors, history_items, history_weights) / mass
         observed_weight = by_count[:, :2] * torch.cat([_any(affinity), _any(observed)], dim=1)
         blended = embedding + (observed - embedding) * observed_weight[:, 1:2]
         small = blended / _MOST_EMBEDDING

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from models.generators.anchors import Anchors
+from models.generators.history import pooled, table_of, total
 from models.schema import Floats
 from models.training.histories import Doubles
 
@@ -41,8 +42,7 @@ class Fusion(nn.Module):
         self.register_buffer("gate", torch.as_tensor(gate, dtype=torch.float32))
         table = [[kappa[block] for kappa in kappas] for block in _BLOCKS]
         self.register_buffer("kappas", torch.tensor(table, dtype=torch.float32))  # [blocks, members]
-        padded = torch.cat([torch.zeros(1, item_vectors.shape[1]), torch.as_tensor(item_vectors)])
-        self.register_buffer("item_vectors", padded)  # [I + 1, D]
+        self.register_buffer("item_vectors", table_of(item_vectors))  # [I + 1, D]
 
     def kappa(self) -> dict[str, float]:
         """By which its answers are to be blended."""
@@ -59,12 +59,11 @@ class Fusion(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shares [B, C] that sum to 1 and embedding [B, D]."""
         answers = [m(affinity, history_items, history_weights, attributes, count) for m in self.members]
-        weights = history_weights * (history_items > 0)  # [B, H]
-        total = weights.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        pooled = (self.item_vectors[history_items] * (weights / total)[:, :, None]).sum(dim=1)
+        mass = total(history_items, history_weights).clamp(min=1e-9)
+        mean = pooled(self.item_vectors, history_items, history_weights) / mass
         gate = self.anchors(count) @ self.gate  # [B, members]
         fused = []
-        for block, observed in enumerate((affinity, pooled)):
+        for block, observed in enumerate((affinity, mean)):
             kappas = self.kappas[block]
             # Weight of the fill within a member's blend, as a share of the fill's weight in the last one.
             rest = kappas / (count + kappas) * (count + kappas.max()) / kappas.max()  # [B, members]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.generators.history import pooled, table_of, total
 from models.generators.prior import Prior
 from models.schema import Floats
 from models.training.histories import Doubles
@@ -35,8 +36,7 @@ class Gaussian(nn.Module):
         self.basis: torch.Tensor
         self.dual: torch.Tensor
         self.ratios: torch.Tensor
-        padded = torch.cat([torch.zeros(1, item_vectors.shape[1]), torch.as_tensor(item_vectors)])
-        self.register_buffer("item_vectors", padded)  # [I + 1, D]
+        self.register_buffer("item_vectors", table_of(item_vectors))  # [I + 1, D]
         for name, values in (("shift", shift), ("basis", basis), ("dual", dual), ("ratios", ratios)):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32))
 
@@ -51,15 +51,12 @@ class Gaussian(nn.Module):
         """Shares [B, C] that sum to 1 and embedding [B, D]."""
         shares, embedding = self.prior(affinity, history_items, history_weights, attributes, count)
         expected = torch.cat([shares, embedding], dim=1)
-        weights = history_weights * (history_items > 0)  # [B, H]
-        total = weights.sum(dim=1, keepdim=True)
-        known = (total > 0).to(total.dtype)
-        pooled = (self.item_vectors[history_items] * (weights / total.clamp(min=1e-9))[:, :, None]).sum(
-            dim=1
-        )
-        surprise = torch.cat([affinity, pooled], dim=1) - expected - self.shift
+        mass = total(history_items, history_weights)
+        known = (mass > 0).to(mass.dtype)
+        mean = pooled(self.item_vectors, history_items, history_weights) / mass.clamp(min=1e-9)
+        surprise = torch.cat([affinity, mean], dim=1) - expected - self.shift
         # Decayed events are fewer than they seem: Kish's effective size of a weighted sample.
-        size = total**2 / (weights**2).sum(dim=1, keepdim=True).clamp(min=1e-9)
+        size = mass**2 / total(history_items, history_weights**2).clamp(min=1e-9)
         gain = size * self.ratios / (size * self.ratios + 1)  # [B, C + D]
         answer = expected + known * (((surprise @ self.dual) * gain) @ self.basis)
         shares = answer[:, : self.prior.categories].clamp(min=1e-6)

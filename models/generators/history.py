@@ -1,7 +1,7 @@
 """A history as sums over its items: the one way in which generators read it.
 
-All write these sums alike, so that in the exported graph, where equal parts are computed once, members share
-what they have in common.
+All write these sums alike, so that in the exported graph, where equal parts are computed once, members
+share what they have in common.
 """
 
 import torch
@@ -20,13 +20,11 @@ def total(history_items: torch.Tensor, history_weights: torch.Tensor) -> torch.T
     return (history_weights * (history_items > 0)).sum(dim=1, keepdim=True)
 
 
-def pooled(
-    table: torch.Tensor, history_items: torch.Tensor, history_weights: torch.Tensor
-) -> torch.Tensor:
+def pooled(table: torch.Tensor, history_items: torch.Tensor, history_weights: torch.Tensor) -> torch.Tensor:
     """[B, W] sum of the rows of `table` [I + 1, W] that a history points to, each times its weight."""
     return weighted(embedding(history_items, table), history_weights)
 
 
 def weighted(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """[B, W] sum of `rows` [B, H, W], each times its weight."""
-    return (weights[:, None, :] @ rows)[:, 0, :]
+    return (weights[:, None, :] @ rows).squeeze(1)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from models.generators.anchors import Anchors
+from models.generators.history import pooled, table_of
 from models.schema import Floats
 from models.training.histories import Doubles
 
@@ -27,8 +28,7 @@ class KShotLinear(nn.Module):
         self.maps: torch.Tensor | None
         self.attribute_rows: torch.Tensor
         self.constant: torch.Tensor
-        padded = torch.cat([torch.zeros(1, table.shape[1]), torch.as_tensor(table)])
-        self.register_buffer("table", padded)
+        self.register_buffer("table", table_of(table))
         self.register_buffer("maps", None if maps is None else torch.as_tensor(maps, dtype=torch.float32))
         anchors, declared, width = attributes.shape
         beside = attributes.transpose(1, 0, 2).reshape(declared, anchors * width)
@@ -44,15 +44,20 @@ class KShotLinear(nn.Module):
         count: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shares [B, C] that sum to 1 and embedding [B, D]."""
-        rows = self.table[history_items].sum(dim=1)  # [B, R]
         anchors, width = self.constant.shape
+        trust = self.anchors(count)  # [B, K]
         if self.maps is None:
-            seen = rows.reshape(-1, anchors, width)
+            # All but two anchors weigh nothing: only their rows are looked up.
+            most, nearest = torch.topk(trust, 2, dim=1)
+            places = (history_items[:, None, :] * anchors + nearest[:, :, None]).flatten(1)  # [B, 2H]
+            weights = most[:, :, None].expand(-1, -1, history_items.shape[1]).flatten(1)
+            seen = pooled(self.table.reshape(-1, width), places, weights)
         else:
-            seen = torch.einsum("br,krw->bkw", rows, self.maps)
+            rows = pooled(self.table, history_items, torch.ones_like(history_weights))  # [B, R]
+            seen = (torch.einsum("br,krw->bkw", rows, self.maps) * trust[:, :, None]).sum(dim=1)
         # Not an einsum: ONNX Runtime divides by zero in one where there are no attributes.
         declared = (attributes @ self.attribute_rows).reshape(-1, anchors, width)
-        answer = ((seen + declared + self.constant) * self.anchors(count)[:, :, None]).sum(dim=1)
+        answer = seen + ((declared + self.constant) * trust[:, :, None]).sum(dim=1)
         shares = answer[:, : self.categories].clamp(min=1e-6)
         return shares / shares.sum(dim=1, keepdim=True), answer[:, self.categories :]
 

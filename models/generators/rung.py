@@ -3,7 +3,10 @@
 import torch
 from torch import nn
 
+from models.generators.history import table_of
 from models.schema import Floats
+
+_NEVER = -1e9
 
 
 class Rung(nn.Module):
@@ -26,8 +29,10 @@ class Rung(nn.Module):
         self.virtual_length = virtual_length
         self.item_vectors: torch.Tensor
         self.item_bias: torch.Tensor
-        self.register_buffer("item_vectors", torch.as_tensor(item_vectors) * sharpness)
-        self.register_buffer("item_bias", torch.log(torch.as_tensor(popularity) + 1.0))
+        # Column 0 is where padding points: no item, and never one of the best.
+        self.register_buffer("item_vectors", table_of(item_vectors) * sharpness)
+        bias = torch.log(torch.as_tensor(popularity) + 1.0)
+        self.register_buffer("item_bias", torch.cat([torch.full((1,), _NEVER), bias]))
 
     def forward(
         self,
@@ -39,9 +44,7 @@ class Rung(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """The schema's outputs, in its order."""
         shares, embedding = self.filler(affinity, history_items, history_weights, attributes, count)
-        scores = embedding @ self.item_vectors.T + self.item_bias  # [B, I]
-        # Column 0 is where padding points, so that no real item is struck out by it.
-        scores = torch.nn.functional.pad(scores, (1, 0))
-        scores = scores.scatter(1, history_items, torch.full_like(history_weights, -1e9))[:, 1:]
-        best, items = torch.topk(scores, self.virtual_length, dim=1)
-        return shares, embedding, items, torch.softmax(best, dim=1)
+        scores = embedding @ self.item_vectors.T + self.item_bias  # [B, I + 1]
+        scores = scores.scatter(1, history_items, torch.full_like(history_weights, _NEVER))
+        best, places = torch.topk(scores, self.virtual_length, dim=1)
+        return shares, embedding, places - 1, torch.softmax(best, dim=1)

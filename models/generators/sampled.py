@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from models.generators.history import pooled, table_of
 from models.generators.prior import Prior
 from models.schema import Floats
 
@@ -24,8 +25,7 @@ class Condition(nn.Module):
         super().__init__()
         width = item_vectors.shape[1]
         self.item_vectors: torch.Tensor
-        padded = torch.cat([torch.zeros(1, width), torch.as_tensor(item_vectors)])
-        self.register_buffer("item_vectors", padded)  # [I + 1, D]
+        self.register_buffer("item_vectors", table_of(item_vectors))  # [I + 1, D]
         self.affinity_scale, self.embedding_scale = float(prior.categories**0.5), float(width**0.5)
         self.layer = nn.Sequential(
             nn.Linear(width + prior.categories + prior.effects.shape[0] + 1, HIDDEN),
@@ -42,11 +42,10 @@ class Condition(nn.Module):
         count: torch.Tensor,
     ) -> torch.Tensor:
         """[B, HIDDEN]."""
-        weights = (history_weights * (history_items > 0))[:, :, None] / (count[:, :, None] + 2)
-        pooled = (self.item_vectors[history_items] * weights).sum(dim=1) * self.embedding_scale
+        vectors = pooled(self.item_vectors, history_items, history_weights) / (count + 2)
         observed = affinity * count / (count + 4) * self.affinity_scale
         hidden: torch.Tensor = self.layer(
-            torch.cat([pooled, observed, attributes, torch.log1p(count)], dim=1)
+            torch.cat([vectors * self.embedding_scale, observed, attributes, torch.log1p(count)], dim=1)
         )
         return hidden
 
