@@ -9,8 +9,8 @@ def soft_label_loss(
 ) -> torch.Tensor:
     """[B] temperature-scaled Kullback-Leibler divergence of the student's scores from soft labels.
 
-    Both sides are flattened by the temperature τ, labels as p^(1/τ); times τ², so that the gradient does
-    not fade with it.
+    Both sides are flattened by the temperature τ, labels as p^(1/τ), among the labelled items; times τ²,
+    so that the gradient does not fade with it.
 
     Source: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
 
@@ -21,7 +21,9 @@ def soft_label_loss(
     """
     flat = labels.clamp(min=0) ** (1 / temperature) * (labels > 0)
     flat = flat / flat.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    logs = torch.log_softmax(scores / temperature, dim=1).gather(1, items)
+    # Labels end somewhere: what lies beyond is unknown, not unlikely, and is left out on both sides.
+    named = (scores.gather(1, items) / temperature).masked_fill(labels <= 0, -torch.inf)
+    logs = torch.log_softmax(named, dim=1).masked_fill(labels <= 0, 0.0)
     entropy = torch.special.xlogy(flat, flat).sum(dim=1)
     divergence: torch.Tensor = entropy - (flat * logs).sum(dim=1)
     return temperature**2 * divergence
