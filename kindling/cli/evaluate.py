@@ -89,7 +89,7 @@ def cold_items(source: Path, cache: Path) -> "list[Row]":
     from models.evaluation.cold_items import measure_cold_items
     from models.knowledge.views import fuse_views
     from models.teachers.encoder import SentenceEncoder, packaged_encoder
-    from  import DENSE_ITEMS
+    from models.training.examples import DENSE_ITEMS
     from models.training.histories import item_category_shares, load_histories
 
     catalogue = load_catalogue(source)
