@@ -48,6 +48,7 @@ def test_metrics_by_hand() -> None:
     table = measure(best, wanted, np.array([[1.0, 0.0]], np.float32), yardstick)
     assert table["ndcg@10"][0] == pytest.approx(1 / np.log2(3))
     assert table["hit@10"][0] == table["recall@20"][0] == 1
+    assert table["precision@10"][0] == 0.1
     # Popularity plus one is 8, 4, 2, 1: the list's bits are 2, 3 and 1, the wanted item's 3.
     assert table["popularity_bias"][0] == pytest.approx(2 - 3)
     assert table["novelty"][0] == pytest.approx(np.log2(15) - 2)
@@ -154,6 +155,10 @@ def test_the_report_is_one_page_with_its_pictures(evaluation: Evaluation, tmp_pa
     page = (tmp_path / "report.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") == 3
     assert "checkerboard" in page and "ease: popular_padding" in page and "$" not in page
+    bare, filled = (
+        evaluation.scores.metric(Case(TOWER, fill, 3), "recall@20").mean() for fill in ("none", "fusion")
+    )
+    assert f"{bare:.3f} → {filled:.3f}" in page
 
 
 def test_scores_are_what_they_were_after_saving(evaluation: Evaluation, tmp_path: Path) -> None:
