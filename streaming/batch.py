@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from feature_repo.tombstones import Tombstones
 from streaming.decode import DeadLetterError, Decoder
 from streaming.event import SIGNUP
-from streaming.fold import Fold, Outcome, Placed
+from streaming.fold import Act, Fold, Outcome, Placed
 from streaming.position import source
 from streaming.profile import Profile
 from streaming.records import Record
@@ -27,7 +27,7 @@ class Batch:
         changes: those of them that it changed, with what they were.
     """
 
-    def __init__(self, records: Sequence[Record], decoder: Decoder, origin: int) -> None:
+    def __init__(self, records: Sequence[Record], decoder: Decoder, fold: Fold, origin: int) -> None:
         self.size = len(records)
         self.spans: dict[int, tuple[int, int]] = {}
         self.events: dict[int, list[Placed]] = {}
@@ -35,48 +35,65 @@ class Batch:
         self.dead: list[tuple[Record, DeadLetterError]] = []
         self.profiles: dict[str, Profile] = {}
         self.changes: dict[str, Change] = {}
-        decode, partition, events = decoder.decode, -1, list[Placed]()
+        self._fold = fold
+        self._by_user: dict[int, defaultdict[str, list[Act]]] = {}
+        decode, prepare, partition = decoder.decode, fold.prepare, -1
+        events, by_user = list[Placed](), defaultdict[str, list[Act]](list)
         first = last = -1
         for record in records:
             if record.partition != partition:  # records of a partition come in runs
                 if partition >= 0:
                     self._span(partition, first, last)
                 partition, first = record.partition, record.offset
-                events = self.events.setdefault(source(origin, partition), [])
+                tag = source(origin, partition)
+                events = self.events.setdefault(tag, [])
+                by_user = self._by_user.setdefault(tag, defaultdict(list))
             last = record.offset
             try:
-                events.append((last, decode(record.value)))
+                event = decode(record.value)
             except DeadLetterError as error:
                 self.dead.append((record, error))
+                continue
+            events.append((last, event))
+            by_user[event.user_id].append(prepare(last, event))
         if partition >= 0:
             self._span(partition, first, last)
-        self._group()
+        self.users = set().union(*self._by_user.values())
 
     def leave_out(self, tombstones: Tombstones) -> int:
         """Drop the events of users who were erased after them; returns how many."""
         dropped = 0
-        for tag, events in self.events.items():
-            kept = [placed for placed in events if not tombstones.covers(placed[1].user_id, tag, placed[0])]
-            dropped += len(events) - len(kept)
-            self.events[tag] = kept
-        if dropped:
-            self._group()
+        for tag, by_user in self._by_user.items():
+            gone = {
+                act[0]
+                for user, acts in by_user.items()
+                for act in acts
+                if tombstones.covers(user, tag, act[0])
+            }
+            if gone:
+                dropped += len(gone)
+                self.events[tag] = [placed for placed in self.events[tag] if placed[0] not in gone]
+                for user, acts in list(by_user.items()):
+                    by_user[user] = [act for act in acts if act[0] not in gone]
+                    if not by_user[user]:
+                        del by_user[user]
+        self.users = set().union(*self._by_user.values())
         return dropped
 
-    def fold(self, fold: Fold, profiles: Mapping[str, Profile]) -> None:
+    def fold(self, profiles: Mapping[str, Profile]) -> None:
         """Fold every event into its user's profile, as of `profiles`."""
-        after = {user: profiles[user] for user in self.users}
+        run, after = self._fold.run, {user: profiles[user] for user in self.users}
         self.refused = {}
         for tag, by_user in self._by_user.items():
             refused = self.refused[tag] = {}
-            for user, events in by_user.items():
-                after[user], others = fold.run(after[user], tag, events)
+            for user, acts in by_user.items():
+                after[user], others = run(after[user], tag, acts)
                 if others:
                     refused.update(others)
         self.profiles = after
         self.changes = _changes(profiles, after)
 
-    def refold(self, fold: Fold, users: Collection[str], profiles: Mapping[str, Profile]) -> None:
+    def refold(self, users: Collection[str], profiles: Mapping[str, Profile]) -> None:
         """Fold again the events of `users`, whose profiles were others by the time of writing.
 
         Afterwards `changes` holds these users' alone.
@@ -85,11 +102,11 @@ class Batch:
         for tag, by_user in self._by_user.items():
             refused = self.refused[tag]
             for user in after.keys() & by_user.keys():
-                events, before = by_user[user], after[user]
-                after[user], others = fold.run(before, tag, events)
+                acts, before = by_user[user], after[user]
+                after[user], others = self._fold.run(before, tag, acts)
                 # Where this half was written, by us, and the other was refused.
                 declared = before.attributes == self.profiles[user].attributes
-                for offset, event in events:
+                for offset, event, *_ in acts:
                     if event.type == SIGNUP and declared and offset in others:
                         continue
                     refused.pop(offset, None)
@@ -102,15 +119,6 @@ class Batch:
         """What became of those events that were not folded."""
         for refused in self.refused.values():
             yield from refused.values()
-
-    def _group(self) -> None:
-        """By source and user, for an event of each user's is folded faster with the others."""
-        self._by_user: dict[int, dict[str, list[Placed]]] = {}
-        for tag, events in self.events.items():
-            by_user = self._by_user[tag] = defaultdict(list)
-            for placed in events:
-                by_user[placed[1].user_id].append(placed)
-        self.users = set().union(*self._by_user.values())
 
     def _span(self, partition: int, first: int, last: int) -> None:
         known = self.spans.get(partition)

@@ -36,7 +36,11 @@ class Member(KafkaConsumer):
 
 
 def client(
-    broker: Broker, group_id: str, strategy: AbstractPartitionAssignor, session_seconds: float
+    broker: Broker,
+    group_id: str,
+    strategy: AbstractPartitionAssignor,
+    session_seconds: float,
+    fetch_bytes: int,
 ) -> Member:
     """A member of a group, not subscribed yet, that polls `records.Record`s.
 
@@ -59,6 +63,9 @@ def client(
         # A broker that is back is to be found at once.
         reconnect_backoff_max_ms=1_000,
         metrics_enabled=False,
+        # Much of one partition, then of the next: a user has one, and is stored once a batch.
+        fetch_max_bytes=fetch_bytes,
+        max_partition_fetch_bytes=fetch_bytes,
     )
     read_by_batch(member)
     return member

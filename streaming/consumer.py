@@ -53,11 +53,10 @@ class Consumer:
         store: applied; its online store is written.
         topic: created if it does not exist.
         group_id: names the group that shares the partitions.
-        batch_events, batch_bytes: a micro-batch is full with so many, or with so many bytes of messages.
-        batch_seconds: longest wait to fill one, after its first event.
+        batch_events, batch_bytes, batch_users: a micro-batch is full with so many, whichever comes first.
+        batch_seconds: longest wait to fill one, after its first event; far behind, two seconds.
         cached_users: how many profiles are kept between batches.
-        session_seconds: silence after which the group gives its partitions away; more than 3, for which
-            the embedded broker waits for others to join.
+        session_seconds: silence after which the group gives its partitions away; more than 3.
         assignor: how partitions change hands: `cooperative` moves those alone that have to, `eager`
             takes all from everyone first. One group has one.
         from_log_start: whether to go on where the broker has dropped events that were never folded.
@@ -84,8 +83,9 @@ class Consumer:
         topic: str = "events",
         group_id: str = "kindling",
         *,
-        batch_events: int = 20_000,
-        batch_bytes: int = 8 << 20,
+        batch_events: int = 100_000,
+        batch_bytes: int = 16 << 20,
+        batch_users: int = 20_000,
         batch_seconds: float = 0.2,
         cached_users: int = 20_000,
         session_seconds: float = 6.0,
@@ -111,7 +111,7 @@ class Consumer:
         durable_after_s = sink.durable_after_s()
         strategy = strategy_of(assignor)
         try:
-            kafka = client(broker, group_id, strategy, session_seconds)
+            kafka = client(broker, group_id, strategy, session_seconds, batch_bytes)
             assignment = Assignment(
                 kafka,
                 strategy,
@@ -136,6 +136,7 @@ class Consumer:
             self._is_stopping,
             batch_events=batch_events,
             batch_bytes=batch_bytes,
+            batch_users=batch_users,
             batch_seconds=batch_seconds,
         )
         self._commits = Commits(kafka, topic, durable_after_s)

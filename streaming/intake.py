@@ -18,8 +18,10 @@ from streaming.errors import BrokerError
 from streaming.records import Record
 
 _POLL_MS = 100
-# A poll takes as many records as have arrived: in slices, since they are counted in bytes after it.
-_POLL_RECORDS = 5_000
+# A poll takes as many records as have arrived: in slices, since they are weighed after it.
+_POLL_RECORDS = 1_000
+# How full a batch is to be to end with what was fetched of one partition.
+_ENOUGH = 0.5
 _BEHIND_S = 2.0
 
 
@@ -32,6 +34,7 @@ class Intake:
     Args:
         batch_events: most records in a batch.
         batch_bytes: bytes of messages after which a batch is full.
+        batch_users: users after which it is, by the messages' keys: each has a profile in memory.
         batch_seconds: longest wait to fill one, after its first record.
         hurried: whether to wait for no more records.
     """
@@ -45,6 +48,7 @@ class Intake:
         *,
         batch_events: int,
         batch_bytes: int,
+        batch_users: int,
         batch_seconds: float,
     ) -> None:
         self._kafka = kafka
@@ -53,6 +57,7 @@ class Intake:
         self._hurried = hurried
         self._batch_events = batch_events
         self._batch_bytes = batch_bytes
+        self._batch_users = batch_users
         self._batch_seconds = batch_seconds
         self._expected: dict[int, int] = {}
 
@@ -63,9 +68,9 @@ class Intake:
             BrokerError: the topic cannot be read.
         """
         records: list[Record] = []
-        size = 0
-        deadline = None
-        while len(records) < self._batch_events and size < self._batch_bytes:
+        users: set[bytes | int] = set()
+        size, full, deadline = 0, 0.0, None
+        while full < 1:
             wait_ms = _POLL_MS if deadline is None else max(1, int((deadline - time.monotonic()) * 1000))
             polled = self.poll(wait_ms, min(_POLL_RECORDS, self._batch_events - len(records)))
             if left := self._assignment.take_left():
@@ -76,12 +81,21 @@ class Intake:
                 self._count_missing(run)
                 records.extend(run)
                 size += sum([len(record.value or b"") for record in run])
+                users.update([record.key or record.offset for record in run])
             if not records or self._assignment.unsettled or self._hurried():
+                break
+            full = max(
+                len(records) / self._batch_events,
+                size / self._batch_bytes,
+                len(users) / self._batch_users,
+            )
+            if full > _ENOUGH and records[-1].partition != records[0].partition:
+                # What comes next is of other users: each would be stored for fewer of their events.
                 break
             now = time.monotonic()
             if deadline is None:
                 # Far behind, what waits to be read makes a batch large sooner than what arrives.
-                behind = (self._counters.lag or 0) > self._batch_events
+                behind = (self._counters.lag or 0) > self._batch_users
                 deadline = now + (max(_BEHIND_S, self._batch_seconds) if behind else self._batch_seconds)
             if now >= deadline:
                 break

@@ -164,12 +164,13 @@ class Replay:
         while users:
             before = self._sink.read(users)
             after, folded, refused = dict(before), [], dict[int, Outcome]()
-            for placed in events:
-                offset, event = placed
+            for offset, event in events:
                 profile = after.get(event.user_id)
                 if profile is None:
                     continue
-                after[event.user_id], others = self._fold.run(profile, source, [placed])
+                after[event.user_id], others = self._fold.run(
+                    profile, source, [self._fold.prepare(offset, event)]
+                )
                 if others:
                     refused |= others
                 else:

@@ -1,5 +1,7 @@
 """What a user's last events were, as hashes of their ids, so that one which is sent again is known."""
 
+from collections.abc import Collection
+
 import mmh3
 
 SEEN_EVENTS = 64
@@ -9,7 +11,7 @@ _SEEN_BYTES = SEEN_EVENTS * _HASH_BYTES
 
 def hash_of(event_id: str) -> bytes:
     """Eight bytes that no other event of the same user has, but for one chance in 2^58."""
-    return mmh3.mmh3_x64_128_digest(event_id.encode())[:_HASH_BYTES]
+    return mmh3.hash_bytes(event_id)[:_HASH_BYTES]
 
 
 def is_seen(seen: bytes, wanted: bytes) -> bool:
@@ -20,6 +22,6 @@ def is_seen(seen: bytes, wanted: bytes) -> bool:
     return at >= 0
 
 
-def latest(seen: bytes) -> bytes:
-    """Those hashes that are kept, the last event's first."""
-    return seen[:_SEEN_BYTES]
+def latest(fresh: Collection[bytes], seen: bytes) -> bytes:
+    """Those hashes that are kept of `fresh`, the last event's last, and of those before it."""
+    return (b"".join([*fresh][::-1]) + seen)[:_SEEN_BYTES]

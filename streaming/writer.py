@@ -75,7 +75,7 @@ class Writer:
         """
         self._counters.oldest_ms = min([record.timestamp for record in records])
         began = time.monotonic()
-        batch = Batch(records, self._decoder, self._origin)
+        batch = Batch(records, self._decoder, self._fold, self._origin)
         self._breaker.check(batch)
         self._tombstones.refresh()
         if self._tombstones:
@@ -84,7 +84,7 @@ class Writer:
         ours = batch.spans.keys()
         profiles = self._persist(ours, self._read, batch.users)
         began = time.monotonic()
-        batch.fold(self._fold, profiles)
+        batch.fold(profiles)
         self._metrics.fold_seconds.observe(decode_s + time.monotonic() - began)
         self._persist(ours, self._log, batch)
         self._persist(ours, self._dead_letters.send, batch.dead)
@@ -134,7 +134,7 @@ class Writer:
             if not rejected:
                 return
             self._counters.rejected += len(rejected)
-            batch.refold(self._fold, rejected, self._persist(ours, self._read_again, rejected))
+            batch.refold(rejected, self._persist(ours, self._read_again, rejected))
             self._persist(ours, self._item_side.withdraw, batch)
         raise ContendedError(
             f"rows of {len(rejected):,} users were changed by others {_ATTEMPTS} times between reading and "

@@ -35,4 +35,4 @@ def batch_of(log: Log, spans: Mapping[int, tuple[int, int]]) -> Batch:
         for partition, (first, end) in spans.items()
         for offset in range(first, end)
     ]
-    return Batch(records, decoder, ORIGIN)
+    return Batch(records, decoder, fold, ORIGIN)

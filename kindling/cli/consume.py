@@ -37,8 +37,9 @@ def consume(
     topic: Topic = None,
     group_id: Group = None,
     address_file: AddressFile = None,
-    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 20_000,
+    batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 100_000,
     batch_bytes: Annotated[int, typer.Option(min=1, help="Bytes after which it is full.")] = 16 << 20,
+    batch_users: Annotated[int, typer.Option(min=1, help="Users after which it is full.")] = 20_000,
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill it.")] = 0.2,
     session_seconds: Annotated[
         float, typer.Option(min=4.0, help="Silence after which the group gives its partitions away.")
@@ -84,6 +85,7 @@ def consume(
                 settings.group_id,
                 batch_events=batch_events,
                 batch_bytes=batch_bytes,
+                batch_users=batch_users,
                 batch_seconds=batch_seconds,
                 session_seconds=session_seconds,
                 assignor=assignor.value,

@@ -22,6 +22,7 @@ from streaming.broker.port import Broker
 from streaming.dead_letters import DeadLetters, read
 from streaming.decode import Decoder, MalformedError
 from streaming.event import encode
+from streaming.fold import Fold
 from streaming.position import origin, source
 from streaming.resend import resend
 from tests.shop import CATALOGUE, ITEMS, save_shop
@@ -51,7 +52,7 @@ def topic(broker: Broker) -> str:
         producer.send(name, key=f"key {number}".encode(), value=value, partition=2)
     producer.close()
     records = messages(broker, name)
-    dead = Batch(records, Decoder(CATALOGUE, ITEMS), origin=1).dead
+    dead = Batch(records, Decoder(CATALOGUE, ITEMS), Fold(CATALOGUE, ITEMS), origin=1).dead
     with DeadLetters(broker, name) as letters:
         letters.send(dead)
         letters.send(dead)

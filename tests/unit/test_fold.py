@@ -201,7 +201,7 @@ def test_events_fold_together_as_one_by_one(drawn: list[tuple[int, int, str]], c
     ]
     together, alone, refused = UNKNOWN, UNKNOWN, dict[int, Outcome]()
     for part in (events[:cut], events[cut:]):
-        together, others = fold.run(together, 7, part)
+        together, others = fold.run(together, 7, [fold.prepare(offset, event) for offset, event in part])
         refused |= others
     for offset, event in events:
         outcome = fold.judge(alone, event, Position(7, offset))

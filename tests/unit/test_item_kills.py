@@ -104,11 +104,11 @@ def consume(
             break
         batch = batch_of(log, spans)
         profiles = stores.users.read(batch.users)
-        batch.fold(fold, profiles)
+        batch.fold(profiles)
         items.add(batch)
         rejected = stores.users.write(batch.changes)
         while rejected:
-            batch.refold(fold, rejected, stores.users.read(rejected))
+            batch.refold(rejected, stores.users.read(rejected))
             rejected = stores.users.write(batch.changes)
         for partition, (_, end) in spans.items():
             at[partition] = end

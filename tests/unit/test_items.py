@@ -21,7 +21,7 @@ from tests.streams import NOON, rating
 def folded(log: Log, spans: Mapping[int, tuple[int, int]]) -> Batch:
     """A batch whose users are all new."""
     batch = batch_of(log, spans)
-    batch.fold(fold, dict.fromkeys(batch.users, UNKNOWN))
+    batch.fold(dict.fromkeys(batch.users, UNKNOWN))
     return batch
 
 
@@ -69,7 +69,7 @@ def test_what_another_topic_brought_first_is_taken_back() -> None:
     side, batch = opened(kept, 0), folded(log, {0: (0, 2)})
     side.add(batch)
     (user,) = batch.users
-    batch.refold(fold, [user], {user: fold(UNKNOWN, log[0][0], Position(SOURCES[1], 7))})
+    batch.refold([user], {user: fold(UNKNOWN, log[0][0], Position(SOURCES[1], 7))})
     side.withdraw(batch)
     assert kept.rows["green"].event_count == 1  # before its user's row is written
     side.flush()

@@ -7,6 +7,7 @@ from streaming.batch import Batch
 from streaming.decode import Decoder
 from streaming.errors import PoisonedError
 from streaming.event import encode
+from streaming.fold import Fold
 from streaming.poison import Breaker
 from tests.shop import CATALOGUE, ITEMS
 from tests.streams import NOON, rating
@@ -21,7 +22,7 @@ def batch(good: int, bad: int) -> Batch:
         ConsumerRecord("events", 3, -1, offset, NOON, 0, b"ann", value, [], None, 3, len(value), -1)
         for offset, value in enumerate(values)
     ]
-    return Batch(records, Decoder(CATALOGUE, ITEMS), origin=1)
+    return Batch(records, Decoder(CATALOGUE, ITEMS), Fold(CATALOGUE, ITEMS), origin=1)
 
 
 def test_below_the_share_it_lets_everything_pass() -> None:

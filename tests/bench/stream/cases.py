@@ -18,7 +18,6 @@ class Case(msgspec.Struct, frozen=True):
         offline: what else is kept: `events` or `none`.
         consumers: how many share the topic, all on one core.
         compression: of the topic.
-        batch_events: most events in a batch.
         cached_users: how many profiles stay in memory.
         history: whether rows begin `empty`, as a peer's own state does, or `full`: every bounded list
             at its bound, which is as large as they get.
@@ -31,7 +30,6 @@ class Case(msgspec.Struct, frozen=True):
     consumers: int = 1
     compression: str = "none"
     history: str = "empty"
-    batch_events: int = 50_000
     cached_users: int = 60_000
 
     @property
@@ -64,7 +62,7 @@ class Case(msgspec.Struct, frozen=True):
 ISSUED = Case()
 FULL = Case(history="full")
 # As a consumer is by default, which more users than it knows by heart do not make larger.
-FRUGAL = Case(history="full", batch_events=20_000, cached_users=20_000)
+FRUGAL = Case(history="full", cached_users=20_000)
 UNGUARDED = Case(guard="off")
 TWO_CONSUMERS = Case(consumers=2)
 CEILING = Case(KAFKA_PYTHON, "none", "none")

@@ -174,7 +174,6 @@ def consume(job: Job) -> list[Sample]:
         workspace,
         job.topic,
         workspace.root.name,
-        batch_events=job.case.batch_events,
         cached_users=job.case.cached_users,
         sink=sink,
     ) as consumer:
