@@ -69,6 +69,13 @@ def train(
             "sampled_items=4096; more are in docs/training.md. Wins over `training:` of the settings.",
         ),
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a sentence encoder: items are placed by what their texts mean, too.",
+            show_default="by words and categories",
+        ),
+    ] = None,
     lessons: Lessons = None,
     student: StudentSize = "tiny",
     pruned: Pruned = 0.0,
@@ -108,6 +115,7 @@ def train(
             lessons=tuple(str(folder) for folder in lessons or ()),
             student=student,
             pruned=pruned,
+            encoder=None if encoder is None else str(encoder),
         )
         logged = read_logged(workspace)
         bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs, logged)

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.catalogue import Catalogue, Items, load_catalogue, load_items
-from models.content import content_vectors
-from models.knowledge.graph import build_graph, propagate
-from models.knowledge.triples import catalogue_triples
+from models.knowledge.space import content_space
 from models.knowledge.views import fuse_views
 from models.schema import Floats, Indices
 from models.teachers.behaviour import Behaviour
@@ -65,16 +63,9 @@ class School:
         return np.bincount(used, minlength=len(self.items)).astype(np.float32)
 
     def content(self, encoder: SentenceEncoder | None = None, cache: Path | None = None) -> Floats:
-        """[I, any] what is known of items beside behaviour: words, and meanings where there is an encoder.
-
-        Both are spread along the graph of categories, decades and brands, which is a view of its own.
-        """
-        words = content_vectors(self.catalogue, self.items)
-        graph = build_graph(self.items.ids, list(catalogue_triples(self.catalogue, self.items)))
-        views = {"words": words, "graph": propagate(graph, words)}
-        if encoder is not None:
-            views["text"] = encoder.encode(self.items.texts, cache)
-        return fuse_views(views)
+        """[I, any] what is known of items beside behaviour: words and graph, and meanings by an encoder."""
+        meanings = None if encoder is None else encoder.encode(self.items.texts, cache)
+        return content_space(self.catalogue, self.items, meanings)
 
     def train_behaviour(
         self,

@@ -15,10 +15,10 @@ from torch import nn
 from feature_repo.catalogue import load_catalogue, load_items
 from models.bundle import REASONS_FILE, RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_bundle
 from models.calibration import Calibration
-from models.content import content_vectors
 from models.export.onnx import export
 from models.generators.blended import Blended
 from models.generators.rung import Rung
+from models.knowledge.space import item_content
 from models.recommenders.features import TOWER_INPUTS
 from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
 from models.recommenders.two_tower import Committee
@@ -60,6 +60,8 @@ class Arguments:
         student: its size.
         pruned: share of its inner units that are taken out.
         options: of learned generators.
+        encoder: folder of a sentence encoder that places items by what their texts mean, beside the graph
+            and the words that place them without one.
         start: version of the bundle whose weights learned models start from, on users who did something
             at or after `since_ms`; None trains all from scratch.
     """
@@ -72,6 +74,7 @@ class Arguments:
     student: SizeName = "tiny"
     pruned: float = 0.0
     options: Options = field(default_factory=Options)
+    encoder: str | None = None
     start: str | None = None
     since_ms: int = 0
 
@@ -146,7 +149,7 @@ def train(
     split = split_by_join_time(histories)
     schema = TensorSchema.of(catalogue, items)
     watch(Progress("item vectors"))
-    content = content_vectors(catalogue, items)
+    content = item_content(catalogue, items, arguments.encoder)
     shares = item_category_shares(catalogue, items)
     folder = None if runs is None else runs / digest_of(schema, histories, arguments)
     regime = Regime(arguments.options, folder)
