@@ -38,6 +38,9 @@ def teach(
     device_map: Annotated[str | None, typer.Option(help="Causal: where weights go, such as auto.")] = None,
     dtype: Annotated[str, typer.Option(help="Causal: of the weights, such as bfloat16.")] = "auto",
     batch: Annotated[int, typer.Option(help="Causal: cases asked at once.")] = 8,
+    answer_tokens: Annotated[
+        int, typer.Option(help="Causal: longest answer; longer ones are invalid.")
+    ] = 512,
     hourly_price: Annotated[
         float | None, typer.Option(help="Of this machine, to estimate the cost.")
     ] = None,
@@ -75,7 +78,13 @@ def teach(
         from models.teachers.causal import Causal, CausalSettings
 
         settings = CausalSettings(
-            prompt=prompt, batch=batch, dtype=dtype, device_map=device_map, download=download, seed=seed
+            prompt=prompt,
+            most_tokens=answer_tokens,
+            batch=batch,
+            dtype=dtype,
+            device_map=device_map,
+            download=download,
+            seed=seed,
         )
         causal = Causal(
             model, school.catalogue, school.items, school.popularity, root / "teachers/answers", settings
