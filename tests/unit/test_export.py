@@ -10,6 +10,7 @@ from torch import nn
 
 from models.export.onnx import TOLERANCE, export
 from models.generators.history import pooled, table_of, total
+from models.schema import Tensors
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -41,7 +42,7 @@ class Both(nn.Module):
 
 def test_members_share_tables_and_sums(tmp_path: Path) -> None:
     rng, path = np.random.default_rng(0), tmp_path / "both.onnx"
-    example = {
+    example: Tensors = {
         "items": rng.integers(0, 5, (64, 6)),
         "weights": rng.uniform(0.1, 1, (64, 6)).astype(np.float32),
     }
