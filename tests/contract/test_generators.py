@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import RUNGS, Bundle, BundleError
+from models.bundle import RUNGS, STUDENT, Bundle, BundleError
 from models.export.onnx import BATCHES, TOLERANCE, parity
 from models.samples import example_inputs
 from models.schema import Tensors
 from models.session import OnnxSession
-from tests import checkerboard
+from tests import checkerboard, taught
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +17,20 @@ def bundle() -> Bundle:
     return checkerboard.bundle()
 
 
-@pytest.fixture(scope="module", params=RUNGS)
+@pytest.fixture(scope="module", params=(STUDENT, *RUNGS))
 def rung(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def session(bundle: Bundle, rung: str) -> OnnxSession:
-    return OnnxSession(bundle.rungs[rung])
+def holder(rung: str) -> Bundle:
+    """The bundle that holds the rung: only one with lessons has a student."""
+    return taught.bundle() if rung == STUDENT else checkerboard.bundle()
+
+
+@pytest.fixture(scope="module")
+def session(holder: Bundle, rung: str) -> OnnxSession:
+    return OnnxSession(holder.rungs[rung])
 
 
 @pytest.fixture
@@ -71,17 +77,17 @@ def test_virtual_items_are_items_each_once_and_never_of_the_history(
 
 
 def test_virtual_weights_descend_and_sum_to_what_evidence_leaves(
-    bundle: Bundle, rung: str, session: OnnxSession, inputs: Tensors
+    holder: Bundle, rung: str, session: OnnxSession, inputs: Tensors
 ) -> None:
     weights = session.run(inputs)["virtual_weights"].astype(np.float64)
-    counts = np.minimum(inputs["count"][:, 0], bundle.cold_below - 1).astype(int)
-    observed = [bundle.calibration.observed_weight("virtual_items", count, rung) for count in counts]
+    counts = np.minimum(inputs["count"][:, 0], holder.cold_below - 1).astype(int)
+    observed = [holder.calibration.observed_weight("virtual_items", count, rung) for count in counts]
     np.testing.assert_allclose(weights.sum(axis=1), 1 - np.array(observed), atol=1e-5)
     assert (np.diff(weights, axis=1) <= 0).all()
 
 
 def test_every_row_is_sound_and_what_was_observed_gains_weight(
-    bundle: Bundle, rung: str, session: OnnxSession, inputs: Tensors
+    holder: Bundle, rung: str, session: OnnxSession, inputs: Tensors
 ) -> None:
     answer = session.run(inputs)
     assert answer["sound"].all()
@@ -89,7 +95,7 @@ def test_every_row_is_sound_and_what_was_observed_gains_weight(
     for block in range(2):
         weights = answer["observed_weight"][order, block]
         assert (np.diff(weights[weights > 0]) >= 0).all()
-    expected = [bundle.calibration.confidence(rung, "embedding", count) for count in range(5)]
+    expected = [holder.calibration.confidence(rung, "embedding", count) for count in range(5)]
     found = answer["confidence"][[int(np.argmax(inputs["count"] == count)) for count in range(5)], 1]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -124,10 +130,10 @@ def test_batch_mates_do_not_change_a_row(session: OnnxSession, inputs: Tensors) 
 
 
 @pytest.mark.parametrize("size", BATCHES)
-def test_the_file_answers_as_torch_does(bundle: Bundle, rung: str, session: OnnxSession, size: int) -> None:
-    inputs = example_inputs(bundle.schema, seed=3)
-    names = [spec.name for spec in bundle.schema.outputs]
-    trained = checkerboard.trained()
+def test_the_file_answers_as_torch_does(holder: Bundle, rung: str, session: OnnxSession, size: int) -> None:
+    inputs = example_inputs(holder.schema, seed=3)
+    names = [spec.name for spec in holder.schema.outputs]
+    trained = (taught if rung == STUDENT else checkerboard).trained()
     module = trained.answering(rung, trained.rungs[rung])
     assert parity(module, session, inputs, names, size, {"virtual_items": "virtual_weights"}) <= TOLERANCE
 
