@@ -16,7 +16,16 @@ from models.teachers.prompt import FEW_SHOT, ZERO_SHOT, Prompt
 from models.training.histories import item_category_shares
 from tests import checkerboard, tiny_models
 
-FAST = CausalSettings(most_tokens=600, batch=4, candidates=12)
+FAST = CausalSettings(most_tokens=400, batch=4, candidates=12)
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of random weights say all that they may: a schema of short strings saves most of the time."""
+    monkeypatch.setattr("models.teachers.answer.LONGEST_RATIONALE", 12)
+    monkeypatch.setattr("models.teachers.answer.LONGEST_KIND", 4)
+    monkeypatch.setattr("models.teachers.answer.MOST_KINDS", 1)
+    monkeypatch.setattr("models.teachers.answer.MOST_CATEGORIES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,7 @@ def answer(**changed: Any) -> Answer:
 
 @pytest.mark.parametrize("prompt", [ZERO_SHOT, FEW_SHOT])
 def test_any_model_gives_a_lesson_for_every_case(gpt2: Path, tmp_path: Path, prompt: str) -> None:
-    settings = CausalSettings(prompt=prompt, most_tokens=600, batch=4, candidates=12)
+    settings = CausalSettings(prompt=prompt, most_tokens=400, batch=4, candidates=12)
     teacher = causal(gpt2, tmp_path, settings)
     lessons = list(teacher.teach(cases()))
     assert [(lesson.user_id, lesson.count) for lesson in lessons] == [(c.user_id, c.count) for c in cases()]
@@ -96,10 +105,10 @@ def test_an_answer_that_is_cut_off_is_asked_for_again_and_then_counted_out(
 
 
 def test_an_estimate_counts_what_is_left(gpt2: Path, tmp_path: Path) -> None:
-    settings = CausalSettings(most_tokens=600, batch=1, candidates=12)
+    settings = CausalSettings(most_tokens=400, batch=1, candidates=12)
     estimate = causal(gpt2, tmp_path, settings).estimate(cases())
     assert (estimate.cases, estimate.cached) == (len(cases()) - 1, 1)
-    assert estimate.answer_tokens == 600 * (len(cases()) - 1)
+    assert estimate.answer_tokens == 400 * (len(cases()) - 1)
     assert estimate.prompt_tokens > 1000
     assert estimate.seconds > 0
 
