@@ -15,28 +15,37 @@ MARGIN = 0.01
 
 
 def judge(
-    bundle: Bundle, active: Bundle, histories: Histories, items: Items, margin: float = MARGIN
+    bundle: Bundle,
+    version: str,
+    active: Bundle | None,
+    histories: Histories,
+    items: Items,
+    margin: float = MARGIN,
 ) -> tuple[Verdict, dict[int, Interval]]:
     """The verdict over all k, and the gain after each k events. Each bundle ranks by its own ranker.
 
-    Users are those who joined after both bundles' cutoffs. An active bundle that was trained for other
-    items or vocabularies cannot serve the present ones: then the rival is what the new bundle's own
-    count-shrinkage is worth.
+    Users are those who joined after both bundles' cutoffs.
+
+    Args:
+        version: of the active bundle.
+        active: None if it cannot be loaded. One that was trained for other items or vocabularies cannot
+            serve the present ones. Then the rival is what the new bundle's own count-shrinkage is worth.
 
     Raises:
         ValueError: no such user has enough events.
     """
-    comparable = active.manifest.fingerprint == bundle.manifest.fingerprint
-    cutoff_ms = max(bundle.manifest.cutoff_ms, active.manifest.cutoff_ms if comparable else 0)
+    if active is not None and active.manifest.fingerprint != bundle.manifest.fingerprint:
+        active = None
+    cutoff_ms = max(b.manifest.cutoff_ms for b in (bundle, active) if b is not None)
     users = np.flatnonzero(histories.joined_ms >= cutoff_ms)
     ours = compare(bundle, histories, items, users)
-    theirs = compare(active, histories, items, users) if comparable else ours
-    subject: Subject = "kindling" if comparable else "count_shrinkage"
+    theirs = ours if active is None else compare(active, histories, items, users)
+    subject: Subject = "count_shrinkage" if active is None else "kindling"
     gains = {
         k: paired_difference(_values(ours, "kindling", k), _values(theirs, subject, k)) for k in COUNTS
     }
     whole = paired_difference(_mean(ours, "kindling"), _mean(theirs, subject))
-    verdict = Verdict(bundle.version, active.version, subject, margin, *whole)
+    verdict = Verdict(bundle.version, version, subject, margin, *whole)
     return verdict, gains
 
 

@@ -13,6 +13,10 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Generator = Literal["encoder", "kshot_linear", "gaussian", "vae", "gan", "gan_task", "diffusion"]
+
+
+_LISTS = frozenset({"frozen", "fused"})
 
 
 class Adversarial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +60,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gan: of the GAN alone.
         pretrain: epochs of self-supervision before the encoder is trained; 0 for none.
         privacy: of the encoder; None for none.
+        fused: the generators that the default rung fuses.
         dense_items: catalogues up to this size have every item in every loss, and a weight an item in
             the k-shot linear generator; in larger ones losses are over the batch's items and a sample.
         sampled_items: how many others that sample holds.
@@ -72,6 +77,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gan: Adversarial = Adversarial()
     pretrain: Annotated[int, msgspec.Meta(ge=0)] = 0
     privacy: Privacy | None = None
+    fused: tuple[Generator, ...] | None = None
     dense_items: Annotated[int, msgspec.Meta(ge=0)] = 4096
     sampled_items: Count = 2048
 
@@ -98,15 +104,15 @@ def read_options(settings: Mapping[str, Any], assignments: Sequence[str] = ()) -
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 raise TrainingError(f"--set {assignment}: {group} is no group of options")
-        place[last] = _value(text)
+        place[last] = _value(text, last in _LISTS)
     try:
         return msgspec.convert(values, Options)
     except msgspec.ValidationError as error:
         raise TrainingError(f"training options: {error}: see `kindling train --help`") from error
 
 
-def _value(text: str) -> Any:
+def _value(text: str, listed: bool) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return text.split(",") if "," in text else text
+        return text.split(",") if listed else text

@@ -224,7 +224,8 @@ def fit_models(
     ground = lay_ground(
         schema, histories, split, content, item_shares, arguments.seed, arguments.rankers, watch, regime
     )
-    members = train_members(ground, FUSED, arguments.seed, arguments.members, watch)
+    fused = arguments.options.fused or FUSED
+    members = train_members(ground, fused, arguments.seed, arguments.members, watch)
     taught = None
     if books:
         taught = train_student(ground, books, arguments.student, arguments.pruned, arguments.seed, watch)

@@ -158,13 +158,15 @@ def test_training_stops_when_validation_gets_no_better_and_keeps_the_best() -> N
 def test_options_are_read_from_settings_and_flags_win() -> None:
     options = read_options(
         {"dropout": 0.2, "gan": {"loss": "non_saturating"}},
-        ["dropout=0.4", "gan.spectral=true", "frozen=projection.*,offsets.*"],
+        ["dropout=0.4", "gan.spectral=true", "frozen=projection.*,offsets.*", "fused=encoder,vae"],
     )
     assert options == Options(
         dropout=0.4,
         gan=Adversarial(loss="non_saturating", spectral=True),
         frozen=("projection.*", "offsets.*"),
+        fused=("encoder", "vae"),
     )
+    assert read_options({}, ["frozen=tokens.*"]).frozen == ("tokens.*",)
     assert options.schedule(SHORT) == replace(SHORT, dropout=0.4, frozen=("projection.*", "offsets.*"))
     assert msgspec.convert(msgspec.to_builtins(options), Options) == options
 
@@ -174,6 +176,7 @@ def test_options_are_read_from_settings_and_flags_win() -> None:
     [
         ({}, "dropout=1.5", "dropout"),
         ({}, "drop=0.5", "drop"),
+        ({}, 'fused=["encoders"]', "encoders"),
         ({}, "dropout", "NAME=VALUE"),
         ({"dropout": 0.1}, "dropout.rate=1", "no group"),
         ({"gan": {"loss": "hinge"}}, "epochs=3", "gan.loss"),
