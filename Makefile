@@ -32,8 +32,8 @@ test: lint ## lint, then run the tests
 
 bench: bench-stream bench-serve ## measure stream and server beside their peers, about two hours; BENCH=quick for less
 
-bench-stream: $(INSTALLED) ## the stream alone, about an hour; BENCH=quick for ten minutes
-	@$(BIN)/python -W ignore -m tests.bench.stream $(if $(filter quick,$(BENCH)),--quick)
+bench-stream: $(INSTALLED) ## the stream alone, about half an hour; BENCH=quick for ten minutes; RESUME=1 to go on
+	@$(BIN)/python -W ignore -m tests.bench.stream $(if $(filter quick,$(BENCH)),--quick) $(if $(RESUME),--resume)
 
 bench-serve: $(INSTALLED) ## the server alone, about forty minutes; BENCH=quick for ten; RESUME=1 to go on
 	@$(BIN)/python -W ignore -m tests.bench.serve $(if $(filter quick,$(BENCH)),--quick) $(if $(RESUME),--resume)

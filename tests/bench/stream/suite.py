@@ -4,18 +4,18 @@ import argparse
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from streaming.errors import BrokerError
 from tests.bench.stream.cases import CASES, FRUGAL, FULL, QUIXSTREAMS, STAGED, Case
+from tests.bench.stream.journal import Journal
 from tests.bench.stream.report import Findings, write
 from tests.bench.stream.rig import Rig, RigError, fill, running_rig
-from tests.bench.stream.runs import Run, Runner, Traffic
+from tests.bench.stream.runs import Runner, Traffic
 from tests.bench.stream.traffic import messages
 
 
@@ -40,12 +40,14 @@ QUICK = Plan(rounds=1, events=300_000, memory_events=500_000)
 
 @dataclass
 class Suite:
-    """One session of measuring."""
+    """One session of measuring; what the journal has of an earlier one is not measured again."""
 
     rig: Rig
     runner: Runner
     plan: Plan
     cases: Sequence[Case]
+    journal: Journal
+    topics: dict[str, Traffic] = field(default_factory=dict)
     left_out: set[Case] = field(default_factory=set)
 
     def measure(self) -> Findings:
@@ -54,36 +56,41 @@ class Suite:
         Raises:
             RigError: a case of ours failed.
         """
-        runs: dict[Case, list[Run]] = defaultdict(list)
-        topics = {c: self._topic(c) for c in sorted({case.compression for case in self.cases})}
-        for number in range(self.plan.rounds):
-            for case in self.cases:
-                run = self._run(case, topics[case.compression], f"round {number + 1}/{self.plan.rounds}")
-                if run is not None:
-                    runs[case].append(run)
-        staged = [case for case in STAGED if case in self.cases]
-        stages = {
-            case: self.runner.run(case, topics[case.compression], stages=True).reports[0].stages
-            for case in staged
-        }
-        crowd = Traffic("crowd", self.plan.memory_events, self.plan.memory_users)
-        memory = None
-        if FULL in self.cases:
-            with _said(f"{crowd.events:,} events of {crowd.users:,} users"):
-                fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
-            with _said("watching memory over them"):
-                memory = self.runner.run(FRUGAL, crowd, fresh=True)
-        return Findings(runs, stages, self.plan.events, memory, crowd.users)
+        journal, rounds = self.journal, self.plan.rounds
+        for number in range(rounds):
+            for place, case in enumerate(self.cases):
+                if len(journal.of("rate", case)) <= number:
+                    done = number * len(self.cases) + place + 1
+                    self._run(case, f"{done}/{rounds * len(self.cases)}")
+        for case in STAGED:
+            if case in self.cases and not journal.of("stages", case):
+                journal.note("stages", self.runner.run(case, self._topic(case.compression), stages=True))
+        if FULL in self.cases and not journal.of("memory", FRUGAL):
+            self._watch_memory()
+        watched = journal.of("memory", FRUGAL)
+        return Findings(
+            {case: journal.of("rate", case)[:rounds] for case in journal.cases("rate")},
+            {case: journal.of("stages", case)[0].reports[0].stages for case in journal.cases("stages")},
+            self.plan.events,
+            watched[0] if watched else None,
+            self.plan.memory_users,
+        )
 
     def _topic(self, compression: str) -> Traffic:
-        traffic = Traffic(f"events-{compression}", self.plan.events, self.plan.users)
-        with _said(f"{traffic.events:,} events of {traffic.users:,} users, compression {compression}"):
-            fill(self.rig.broker, traffic.topic, messages(traffic.events, traffic.users, 1), compression)
-        return traffic
+        """Filled where it is asked for first."""
+        if compression not in self.topics:
+            traffic = Traffic(f"events-{compression}", self.plan.events, self.plan.users)
+            with _said(f"{traffic.events:,} events of {traffic.users:,} users, {compression} compression"):
+                fill(
+                    self.rig.broker, traffic.topic, messages(traffic.events, traffic.users, 1), compression
+                )
+            self.topics[compression] = traffic
+        return self.topics[compression]
 
-    def _run(self, case: Case, traffic: Traffic, when: str) -> Run | None:
+    def _run(self, case: Case, place: str) -> None:
         if case in self.left_out:
-            return None
+            return
+        traffic = self._topic(case.compression)
         try:
             run = self.runner.run(case, traffic)
         except RigError as error:
@@ -91,13 +98,20 @@ class Suite:
                 raise
             print(f"LEFT OUT: {case.title}: {error}", flush=True)
             self.left_out.add(case)
-            return None
+            return
+        self.journal.note("rate", run)
         rate = run.rate
         print(
-            f"{when}: {case.title}: {rate.per_second:,.0f} events/s, {rate.cpu_us:.1f} µs an event",
+            f"{place}: {case.title}: {rate.per_second:,.0f} events/s, {rate.cpu_us:.1f} µs an event",
             flush=True,
         )
-        return run
+
+    def _watch_memory(self) -> None:
+        crowd = Traffic("crowd", self.plan.memory_events, self.plan.memory_users)
+        with _said(f"{crowd.events:,} events of {crowd.users:,} users"):
+            fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
+        with _said("watching memory over them"):
+            self.journal.note("memory", self.runner.run(FRUGAL, crowd, fresh=True))
 
 
 @contextmanager
@@ -115,21 +129,23 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases with this in their title")
     parser.add_argument("--out", type=Path, default=Path("var/bench/stream"))
     parser.add_argument("--rounds", type=int, help="runs of each case")
+    parser.add_argument("--resume", action="store_true", help="go on where such a session was stopped")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
     if arguments.rounds:
-        plan = Plan(arguments.rounds, plan.events, plan.users, plan.memory_events, plan.memory_users)
+        plan = replace(plan, rounds=arguments.rounds)
     cases = [case for case in CASES if arguments.only in case.title]
     if not cases:
         parser.error(f"--only: no case has {arguments.only!r} in its title")
     started = datetime.now(UTC)
     folder = arguments.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder / "runs.jsonl", resume=arguments.resume)
     # Stopped by whoever, the servers are to be stopped as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))
     try:
         with running_rig() as rig:
-            found = Suite(rig, Runner(rig, folder / "work"), plan, cases).measure()
+            found = Suite(rig, Runner(rig, folder / "work"), plan, cases, journal).measure()
     except (RigError, BrokerError) as error:
         sys.exit(f"error: {error}")
     print(write(folder, started, vars(plan) | {"only": arguments.only}, found))
