@@ -1,27 +1,30 @@
 """SQLite, guarded: rows are compared and written in one transaction, positions kept in a table beside them.
 
-Tables and columns are those of Feast's SQLite store, so plain Feast reads them.
+Names, columns and values are those of Feast's SQLite store, so plain Feast reads them; see `compact`.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import lru_cache
-from threading import RLock
-from typing import Literal
+from typing import Any, Literal
 from weakref import finalize
 
 from feast import Entity, FeatureView, RepoConfig
+from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _table_id
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 
+from streaming.stores import compact, positions
+from streaming.stores.compact import column_of, compact_statements, is_guarded, rows_of
+from streaming.stores.own_connection import BUSY_TIMEOUT_S, Kind, OwnConnection
 from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
 from streaming.stores.sqlite_rows import SqliteRows
-from streaming.stores.statements import POSITIONS, TABLE, Statements
+from streaming.stores.statements import TABLE, Statements, feast_statements, feast_value, selecting
 
-_BUSY_TIMEOUT_S = 30.0
 _SECOND_NS = 1_000_000_000
-_CACHE_KB = 64 * 1024
 
 
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -33,16 +36,12 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
 
 class GuardedSqliteOnlineStore(SqliteOnlineStore):
-    """Feast's SQLite store that is a `GuardedStore` as well.
-
-    Guarded work has a connection of its own, which Feast's transactions and settings do not touch.
-    """
+    """Feast's SQLite store that is a `GuardedStore` as well."""
 
     failures: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self) -> None:
-        self._guarded: sqlite3.Connection | None = None
-        self._lock = RLock()
+        self._file = OwnConnection()
         self._statements: dict[tuple[str, tuple[str, ...]], Statements] = {}
 
     def write_guarded(
@@ -61,13 +60,10 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
     ) -> list[list[bytes | None]]:
         """See `GuardedStore.read_raw`."""
-        statements = self._of(config, view, features)
-        rows = []
+        read, nothing = self._of(config, view, features).read, [None] * len(features)
         with self._transaction(config, "DEFERRED") as connection:
-            for key in keys:
-                stored = dict(connection.execute(statements.read, (key,)).fetchall())
-                rows.append([stored.get(feature) for feature in features])
-        return rows
+            rows = (connection.execute(read, (bytearray(key),)).fetchone() for key in keys)
+            return [list(row or nothing) for row in rows]
 
     def write_newer(
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
@@ -82,23 +78,49 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             ]
         self.write_unguarded(config, view, features, newer)
 
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKeyProto, dict[str, ValueProto], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """See Feast."""
+        if not is_guarded(table):
+            super().online_write_batch(config, table, data, progress)
+            return
+        version = config.entity_key_serialization_version
+        for entity, cells, at, _ in data:
+            key = serialize_entity_key(entity, entity_key_serialization_version=version)
+            values = [value.SerializeToString() for value in cells.values()]
+            at_ns = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) * _SECOND_NS
+            self.write_unguarded(config, table, list(cells), [Write(key, NO_ROW, values, at_ns)])
+            if progress:
+                progress(1)
+
     def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> SqliteRows:
         """See `GuardedStore.rows`."""
-        versioned = config.registry.enable_online_feature_view_versioning
-        tables = [(_table_id(config.project, view, versioned), features) for view, features in columns]
-        return SqliteRows(
-            self._get_db_path(config), [(table, feature) for table, names in tables for feature in names]
-        )
+        values, joined = list[str](), ""
+        for number, (view, features) in enumerate(columns):
+            table = self._table(config, view)
+            if is_guarded(view):
+                self._of(config, view, features)
+                joined += f" LEFT JOIN {rows_of(table)} AS of{number} ON of{number}.entity_key = key"
+                values += [f"of{number}.{column_of(feature)}" for feature in features]
+            else:
+                values += [feast_value(table, feature) for feature in features]
+        return SqliteRows(self._get_db_path(config), selecting(values, joined))
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
         """See `GuardedStore.delete`."""
+        delete = self._of(config, view, GUARD_FEATURES).delete
         with self._transaction(config) as connection:
-            connection.execute(self._of(config, view, ()).delete, (key,))
+            connection.execute(delete, (key,))
 
     def read_positions(self, config: RepoConfig, sources: Collection[int]) -> dict[int, int]:
         """See `GuardedStore.read_positions`."""
         with self._transaction(config, "DEFERRED") as connection:
-            stored = _positions(connection, config.project)
+            stored = positions.read(connection, config.project)
         return {source: stored[source] for source in sources if source in stored}
 
     def epoch(self, config: RepoConfig) -> bytes:
@@ -110,21 +132,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
     ) -> dict[int, int]:
         """See `GuardedStore.move_positions`."""
         with self._transaction(config) as connection:
-            stored = _positions(connection, config.project)
-            refused = {
-                source: stored.get(source, -1)
-                for source, move in moves.items()
-                if stored.get(source, -1) < move.floor
-            }
-            connection.executemany(
-                "INSERT OR REPLACE INTO kindling_positions VALUES (?, ?, ?)",
-                [
-                    (config.project, source, move.following)
-                    for source, move in moves.items()
-                    if source not in refused and move.following > stored.get(source, -1)
-                ],
-            )
-        return refused
+            return positions.move(connection, config.project, moves)
 
     def durable_after_s(self, config: RepoConfig) -> float:
         """See `GuardedStore.durable_after_s`: at once, each transaction waits for the disk."""
@@ -140,20 +148,27 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         partial: bool,
     ) -> None:
         """See Feast; positions go with rows that carried them, or nobody would fold those again."""
-        if any(feature.name in GUARD_FEATURES for view in tables_to_delete for feature in view.features):
-            with self._transaction(config) as connection:
-                connection.execute("DELETE FROM kindling_positions WHERE project = ?", (config.project,))
-        theirs = [view for view in tables_to_keep if not self._lay_out(config, view)]
-        super().update(config, tables_to_delete, theirs, entities_to_delete, entities_to_keep, partial)
+        with self._transaction(config) as connection:
+            for view in filter(is_guarded, tables_to_delete):
+                compact.drop(connection, self._table(config, view))
+                connection.execute(f"DROP TABLE IF EXISTS {rows_of(self._table(config, view))}")
+                positions.forget(connection, config.project)
+            for view in filter(is_guarded, tables_to_keep):
+                compact.lay_out(
+                    connection, self._table(config, view), [feature.name for feature in view.features]
+                )
+        self._statements.clear()
+        gone, kept = (
+            [view for view in views if not is_guarded(view)] for views in (tables_to_delete, tables_to_keep)
+        )
+        theirs = [view for view in kept if not self._lay_out(config, view)]
+        super().update(config, gone, theirs, entities_to_delete, entities_to_keep, partial)
 
     def teardown(
         self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]
     ) -> None:
         """See Feast."""
-        with self._lock:
-            if self._guarded is not None:
-                self._guarded.close()
-                self._guarded = None
+        self._file.close()
         super().teardown(config, tables, entities)
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
@@ -161,7 +176,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         opened = self._conn is None
         connection: sqlite3.Connection = super()._get_conn(config)
         if opened:
-            connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000:.0f}")
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
             # WAL is a property of the file: readers never wait for the one writer. With it, NORMAL
             # loses nothing to a killed process and syncs far less.
             connection.execute("PRAGMA journal_mode=WAL")
@@ -177,74 +192,62 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         writes: Sequence[Write],
         guarded: bool,
     ) -> list[int]:
-        statements = self._of(config, view, features)
+        _, write, _, _, insert, update = self._of(config, view, features)
         refused = []
         with self._transaction(config) as connection:
-            cursor = connection.cursor()
-            # In the order of the table, so that each of its pages is visited once.
+            execute = connection.cursor().execute
+            # In the order of the keys, so that what lies together is written together.
             for index in sorted(range(len(writes)), key=lambda index: writes[index].key):
                 key, expected, values, at_ns = writes[index]
-                if guarded and cursor.execute(statements.guard, (key,)).fetchone() != expected:
+                # Bytes are looked up among the adapters of types, each time; arrays of them are not.
+                row = [_at(at_ns // _SECOND_NS), *map(bytearray, values), bytearray(key)]
+                if not guarded:
+                    execute(write, row)
+                elif expected == NO_ROW:
+                    if not execute(insert, row).rowcount:
+                        refused.append(index)
+                elif not execute(update, [*row, *map(bytearray, expected)]).rowcount:
                     refused.append(index)
-                    continue
-                row = tuple(values)
-                at = _at(at_ns // _SECOND_NS)
-                if cursor.execute(statements.update, (*row, at, key)).rowcount < len(features):
-                    cursor.execute(statements.insert, (key, at, *row))
         return refused
 
     def _of(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> Statements:
-        """The statements on these features of this view."""
-        table = _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+        """The statements on these features of this view, which is laid out for them."""
+        table = self._table(config, view)
         identity = (table, tuple(features))
+        if identity not in self._statements and is_guarded(view):
+            with self._transaction(config) as connection:
+                if compact.is_applied(
+                    connection, table
+                ):  # perhaps by Feast, or by a version before this layout
+                    compact.lay_out(connection, table, [feature.name for feature in view.features])
         if identity not in self._statements:
-            self._statements[identity] = Statements.of(table, features)
+            made = compact_statements if is_guarded(view) else feast_statements
+            self._statements[identity] = made(table, features)
         return self._statements[identity]
 
-    @contextmanager
-    def _transaction(self, config: RepoConfig, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """The guarded connection within a transaction: all of it is done, or nothing."""
-        with self._lock:
-            if self._guarded is None:
-                self._guarded = _connect(self._get_db_path(config))
-                finalize(self, self._guarded.close)
-            self._guarded.execute(f"BEGIN {kind}")
-            with self._guarded:
-                yield self._guarded
+    @staticmethod
+    def _table(config: RepoConfig, view: FeatureView) -> str:
+        """The name of the view's table, as Feast has it."""
+        return str(_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
+
+    def _transaction(
+        self, config: RepoConfig, kind: Kind = "IMMEDIATE"
+    ) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.transaction(self._get_db_path(config), kind)
 
     def _lay_out(self, config: RepoConfig, view: FeatureView) -> bool:
         """Make the view's table; whether it is of our layout, not one that Feast has made or searches."""
-        settings = config.online_store
-        if (
-            settings.vector_enabled
-            or settings.text_search_enabled
-            or settings.enable_openai_compatible_store
-        ):
+        its = config.online_store
+        if its.vector_enabled or its.text_search_enabled or its.enable_openai_compatible_store:
             return False
         connection = self._get_conn(config)
-        table = _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+        table = self._table(config, view)
         connection.execute(TABLE.format(name=table))
         (layout,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         return "WITHOUT ROWID" in layout
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    # What was committed survives a loss of power.
-    for setting in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KB}"):
-        connection.execute(f"PRAGMA {setting}")
-    connection.execute(POSITIONS)
-    return connection
 
 
 @lru_cache(maxsize=1 << 12)
 def _at(at_s: int) -> int:
     """A timestamp as Feast's adapter stores it, whose own work takes a third of a row's statement."""
     return int(datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).timestamp())
-
-
-def _positions(connection: sqlite3.Connection, project: str) -> dict[int, int]:
-    select = "SELECT source, following FROM kindling_positions WHERE project = ?"
-    return dict(connection.execute(select, (project,)).fetchall())

@@ -8,7 +8,6 @@ from weakref import finalize
 
 # In WAL mode a reader waits for nobody, but while the file is being recovered or its log restarted.
 _BUSY_TIMEOUT_S = 0.1
-_VALUE = """(SELECT value FROM "{}" WHERE entity_key = key AND feature_name = '{}')"""
 
 
 class SqliteRows:
@@ -16,13 +15,12 @@ class SqliteRows:
 
     Args:
         path: of the database.
-        columns: table and feature of each value.
+        select: one row of the values of a key, which is its parameter; nulls where there are none.
     """
 
-    def __init__(self, path: str, columns: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, path: str, select: str) -> None:
         self._path = path
-        values = ", ".join(_VALUE.format(*map(_doubled, column)) for column in columns)
-        self._select = f"SELECT {values} FROM (SELECT ? AS key)"
+        self._select = select
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         finalize(self, _close, self._opened)
@@ -59,8 +57,3 @@ class SqliteRows:
 def _close(connections: list[sqlite3.Connection]) -> None:
     while connections:
         connections.pop().close()
-
-
-def _doubled(name: str) -> str:
-    """Fit to stand between either kind of quotation marks, of which SQL doubles those within."""
-    return name.replace('"', '""').replace("'", "''")

@@ -66,7 +66,8 @@ def test_a_row_is_as_feast_would_have_written_it(guarded: Guarded, tmp_path: Pat
         name: Value.FromString(value) for name, value in zip(FEATURES, values(4, {1: 2}), strict=True)
     }
     at = datetime.fromtimestamp(AT_NS // 1_000_000_000, UTC)
-    reader.provider.online_write_batch(reader.config, guarded.view, [(keys[1], stored, at, None)], None)
+    theirs_too = [(keys[1], stored, at, None)]
+    guarded.store.provider.online_write_batch(guarded.config, guarded.view, theirs_too, None)
     guarded.write(write_of("ours", 4, {1: 2}, at_ns=AT_NS // 1_000_000_000 * 1_000_000_000))
     ours, theirs = reader.provider.online_read(reader.config, guarded.view, keys, list(FEATURES))
     assert ours == theirs
