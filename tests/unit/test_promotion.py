@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -12,13 +14,16 @@ from typer.testing import CliRunner
 
 from kindling.cli.models import app
 from kindling.cli.train import beginning
+from models.content import content_vectors
 from models.evaluation.promotion import judge
 from models.generators.encoder import Encoder
 from models.registry import Pointer, Registry, RegistryError
+from models.training.histories import item_category_shares, load_histories
+from models.training.logged import COLUMNS, Logged
 from models.training.regime import Regime
 from models.training.split import TrainingError
 from models.training.start import Start, aligned, carry, start_from
-from models.training.train import fresh_users
+from models.training.train import Arguments, fit_models, fresh_users
 from models.verdict import Verdict, read_verdict, require_verdict
 from tests import checkerboard
 from tests.unit.test_registry import VERSIONS, registry
@@ -33,13 +38,13 @@ WORSE = msgspec.structs.replace(LEVEL, value=-0.02, low=-0.04, high=0.0)
 def test_a_bundle_is_level_with_itself_and_a_rival_of_another_catalogue_is_not_asked() -> None:
     bundle = checkerboard.bundle()
     _, items = checkerboard.catalogue_and_items()
-    verdict, gains = judge(bundle, bundle, checkerboard.histories(), items)
+    verdict, gains = judge(bundle, "old", bundle, checkerboard.histories(), items)
     assert (verdict.value, verdict.low, verdict.high) == (0, 0, 0)
     assert verdict.passed and verdict.users == gains[0].n > 10
-    manifest = msgspec.structs.replace(bundle.manifest, fingerprint="of another catalogue", version="old")
-    other = dataclasses.replace(bundle, manifest=manifest)
-    verdict, _ = judge(bundle, other, checkerboard.histories(), items)
-    assert (verdict.rival, verdict.subject) == ("old", "count_shrinkage")
+    manifest = msgspec.structs.replace(bundle.manifest, fingerprint="of another catalogue")
+    for other in (dataclasses.replace(bundle, manifest=manifest), None):
+        verdict, _ = judge(bundle, "old", other, checkerboard.histories(), items)
+        assert (verdict.rival, verdict.subject) == ("old", "count_shrinkage")
 
 
 @pytest.mark.parametrize(("low", "passed"), [(-0.0099, True), (-0.01, False)])
@@ -137,6 +142,46 @@ def test_a_bundle_keeps_the_weights_that_a_warm_start_begins_with() -> None:
     torch.testing.assert_close(
         start.weights["encoder-0"]["tokens.projection.weight"], encoder.tokens.projection.weight
     )
+
+
+def test_models_are_brought_up_to_date_from_those_before(tmp_path: Path) -> None:
+    before, histories = checkerboard.trained(), checkerboard.histories()
+    catalogue, items = checkerboard.catalogue_and_items()
+    regime = Regime(
+        folder=tmp_path / "run",
+        start=Start(before.ground.regime.kept, before.examples.item_vectors, items.ids),
+        item_ids=items.ids,
+        fresh=fresh_users(histories, int(histories.joined_ms[30])),
+    )
+    after = fit_models(
+        before.schema,
+        histories,
+        before.split,
+        content_vectors(catalogue, items),
+        item_category_shares(catalogue, items),
+        Arguments(rankers=1, members=1),
+        regime=regime,
+    )
+    assert (tmp_path / "run" / "encoder-0.pt").exists()
+    regime.forget()
+    assert not (tmp_path / "run").exists()
+    # The items did not change, so neither did the space in which the weights mean something.
+    np.testing.assert_allclose(after.examples.item_vectors, before.examples.item_vectors, atol=1e-4)
+    ours, theirs = (regime.kept["encoder-0"], before.ground.regime.kept["encoder-0"])
+    moved = (ours["hidden.0.weight"] - theirs["hidden.0.weight"]).norm() / theirs["hidden.0.weight"].norm()
+    assert moved < 0.5
+
+
+def test_what_was_replayed_from_the_data_is_not_counted_twice() -> None:
+    loaded = pq.read_table(checkerboard.shop() / "events.parquet")
+    new = loaded.slice(0, 3).set_column(0, "event_id", pa.array(["n1", "n2", "n3"]))
+    logged = Logged(pa.concat_tables([loaded.slice(5, 40), new]).select(COLUMNS), {"u0": {"half": "odd"}})
+    assert logged.added_to(loaded).num_rows == loaded.num_rows + 3
+    catalogue, items = checkerboard.catalogue_and_items()
+    histories = load_histories(checkerboard.shop(), catalogue, items, logged)
+    assert histories.counts.sum() == loaded.num_rows + 3
+    declared = histories.attributes[histories.user_ids.index("u0")]
+    assert np.flatnonzero(declared).tolist() == catalogue.attribute_slots({"half": "odd"})
 
 
 def test_new_users_learn_beside_as_many_others() -> None:
