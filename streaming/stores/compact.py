@@ -37,15 +37,12 @@ def column_of(feature: str) -> str:
     return quoted(f"value_{feature}")
 
 
-def lay_out(connection: sqlite3.Connection, table: str, features: Sequence[str]) -> None:
-    """Bring the file up to this layout, with what there is; within the transaction that is open.
-
-    Args:
-        features: all those of the view.
-    """
-    view, rows = _view(table, features), rows_of(table)
+def lay_out(connection: sqlite3.Connection, table: str, view: FeatureView) -> None:
+    """Bring the file up to this layout, with what there is; within the transaction that is open."""
+    features = [feature.name for feature in view.features]
+    wanted, rows = _view(table, features), rows_of(table)
     kind, text = _stored(connection, table)
-    if text == view:
+    if text == wanted:
         return
     connection.execute(_ROWS.format(rows=rows))
     there = {quoted(name) for _, name, *_ in connection.execute(f"PRAGMA table_info({rows})")}
@@ -55,7 +52,7 @@ def lay_out(connection: sqlite3.Connection, table: str, features: Sequence[str])
     if kind == "table":
         connection.execute(_taking_over(table, features))
     drop(connection, table)
-    connection.execute(view)
+    connection.execute(wanted)
 
 
 def is_applied(connection: sqlite3.Connection, table: str) -> bool:

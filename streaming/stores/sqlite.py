@@ -154,14 +154,10 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                 connection.execute(f"DROP TABLE IF EXISTS {rows_of(self._table(config, view))}")
                 positions.forget(connection, config.project)
             for view in filter(is_guarded, tables_to_keep):
-                compact.lay_out(
-                    connection, self._table(config, view), [feature.name for feature in view.features]
-                )
+                compact.lay_out(connection, self._table(config, view), view)
         self._statements.clear()
-        gone, kept = (
-            [view for view in views if not is_guarded(view)] for views in (tables_to_delete, tables_to_keep)
-        )
-        theirs = [view for view in kept if not self._lay_out(config, view)]
+        gone = [view for view in tables_to_delete if not is_guarded(view)]
+        theirs = [view for view in tables_to_keep if not (is_guarded(view) or self._lay_out(config, view))]
         super().update(config, gone, theirs, entities_to_delete, entities_to_keep, partial)
 
     def teardown(
@@ -219,7 +215,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
                 if compact.is_applied(
                     connection, table
                 ):  # perhaps by Feast, or by a version before this layout
-                    compact.lay_out(connection, table, [feature.name for feature in view.features])
+                    compact.lay_out(connection, table, view)
         if identity not in self._statements:
             made = compact_statements if is_guarded(view) else feast_statements
             self._statements[identity] = made(table, features)
