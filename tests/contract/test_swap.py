@@ -151,7 +151,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "another catalogue": (other_catalogue, "other items or vocabularies"),
     "no model": (no_model, r"generator\.onnx"),
     "not finite": (lambda folder: doctor(folder, nan_above(5)), "filled_embedding is nan away"),
-    "wrong shape": (lambda folder: doctor(folder, too_wide), r"filled_embedding is \(64, 8\), not \(64, 4\)"),
+    "wrong shape": (
+        lambda folder: doctor(folder, too_wide),
+        r"filled_embedding is \(64, 8\), not \(64, 4\)",
+    ),
     "other numbers": (lambda folder: doctor(folder, shifted), "away from what it was at training"),
     "other items": (lambda folder: doctor(folder, other_items), "0% of the items"),
     "a prior, other items": (lambda folder: doctor(folder, other_items, "global_prior"), "global_prior"),
