@@ -93,28 +93,24 @@ def compare(
             "kindling": calibration.best_rung(count),
         }
         for subject, rung in rungs.items():
-            affinity, embedding = _present(bundle, observed, rung, sessions, count)
+            affinity, embedding = _present(bundle, observed, rung, sessions)
             features = tower_inputs(observed, affinity, embedding, value, bundle.manifest.mean_value)
             values[subject][count] = score_table(ranker.scores(features), seen, later)
     return Comparison(values)
 
 
 def _present(
-    bundle: Bundle, observed: Tensors, rung: str | None, sessions: dict[str, OnnxSession], count: int
+    bundle: Bundle, observed: Tensors, rung: str | None, sessions: dict[str, OnnxSession]
 ) -> tuple[Floats, Floats]:
-    """Affinity [B, C] and embedding [B, D] as observed, blended with the fill of `rung` if named."""
-    blocks = [
-        np.asarray(observed["affinity"], np.float32),
-        observed_embedding(observed, bundle.item_vectors),
-    ]
-    if rung is not None:
-        fill = sessions[rung].run(observed)
-        for place, block in enumerate(("affinity", "embedding")):
-            weight = bundle.calibration.observed_weight(block, count, rung)
-            blocks[place] = (weight * blocks[place] + (1 - weight) * fill[f"fill_{block}"]).astype(
-                np.float32
-            )
-    return blocks[0], blocks[1]
+    """Affinity [B, C] and embedding [B, D] as observed, or as the rung named blends them with its fill."""
+    if rung is None:
+        pooled = observed_embedding(observed, bundle.item_vectors)
+        return np.asarray(observed["affinity"], np.float32), pooled
+    answer = sessions[rung].run(observed)
+    return (
+        np.asarray(answer["filled_affinity"], np.float32),
+        np.asarray(answer["filled_embedding"], np.float32),
+    )
 
 
 def _uses(histories: Histories, cut: Cut, items: int) -> npt.NDArray[np.bool_]:
