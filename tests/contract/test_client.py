@@ -34,7 +34,7 @@ def member(request: pytest.FixtureRequest) -> Iterator[Member]:
     assignor: Assignor = request.param
     with EmbeddedBroker() as broker:
         broker.create_topic("events")
-        joined = client(broker, "group", strategy_of(assignor), 6.0)
+        joined = client(broker, "group", strategy_of(assignor), 6.0, 1 << 20)
         try:
             joined.subscribe(["events"], listener=_Beginning(joined))
             joined.partitions_for_topic("events")
