@@ -13,7 +13,6 @@ import msgspec
 
 from tests.bench.stream import peer
 from tests.bench.stream.cases import QUIXSTREAMS, Case
-from tests.bench.stream.lean import measure_fresh
 from tests.bench.stream.loops import Job, Report, measure, prepare
 from tests.bench.stream.rig import Rig, RigError
 from tests.bench.stream.samples import Rate, rate
@@ -113,6 +112,9 @@ class Runner:
             shutil.rmtree(root, ignore_errors=True)
 
     def _measured(self, job: Job, fresh: bool) -> list[Report]:
+        # Not with the others: it shuts PyTorch out of every process that imports it.
+        from tests.bench.stream.lean import measure_fresh
+
         context: SpawnContext | ForkServerContext = get_context("spawn") if fresh else self._forks
         processes: list[BaseProcess] = []
         pipes = [context.Pipe(duplex=False) for _ in range(job.case.consumers)]
