@@ -23,6 +23,7 @@ _POLL_RECORDS = 1_000
 # How full a batch is to be to end with what was fetched of one partition.
 _ENOUGH = 0.5
 _BEHIND_S = 2.0
+_IDLE_S = 0.1  # longer than an answer of the broker takes: then nothing waits any more
 
 
 class Intake:
@@ -69,7 +70,7 @@ class Intake:
         """
         records: list[Record] = []
         users: set[bytes | int] = set()
-        size, full, deadline = 0, 0.0, None
+        size, full, deadline, latest = 0, 0.0, None, 0.0
         while full < 1:
             wait_ms = _POLL_MS if deadline is None else max(1, int((deadline - time.monotonic()) * 1000))
             polled = self.poll(wait_ms, min(_POLL_RECORDS, self._batch_events - len(records)))
@@ -96,7 +97,9 @@ class Intake:
             if deadline is None:
                 # Far behind, what waits to be read makes a batch large sooner than what arrives.
                 behind = (self._counters.lag or 0) > self._batch_users
-                deadline = now + (max(_BEHIND_S, self._batch_seconds) if behind else self._batch_seconds)
+                deadline, latest = now + self._batch_seconds, now + (_BEHIND_S if behind else 0)
+            elif polled and now < latest:
+                deadline = max(deadline, now + _IDLE_S)
             if now >= deadline:
                 break
         return records
