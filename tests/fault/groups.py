@@ -1,18 +1,20 @@
 """What befalls a group: members freeze and wake, come and go, are refused commits, are asked to stop."""
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
 from tests.fault.processes import Worker, await_until
 from tests.fault.scenario import Scenario
-from tests.fault.stage import Stage
+from tests.fault.stage import POLL_LIMIT_S, Stage
 from tests.fault.traps import Trap
 
 
 def frozen_at(point: str, view: str | None = None) -> Callable[[Stage], None]:
-    """Scenario: a consumer freezes amid a batch until others have folded all, then goes on with it.
+    """Scenario: a consumer freezes amid a batch, past all limits, until others have folded all.
 
-    Who comes last is somebody else: a row that the sleeper spoils is not made good by the next event.
+    Then it goes on with that batch. Who comes last is somebody else: a row that the sleeper spoils is
+    not made good by the next event.
     """
 
     def act(stage: Stage) -> None:
@@ -22,9 +24,11 @@ def frozen_at(point: str, view: str | None = None) -> Callable[[Stage], None]:
         stage.produce(stage.events[:half])
         sleeper = stage.start(Trap(point, stage.draw.randint(3, 8), "stop", view=view))
         sleeper.await_stopped()
+        given_up_at = time.monotonic() + POLL_LIMIT_S
         stage.produce(event for event in stage.events[half:] if event.user_id not in last)
         stage.start()
         stage.drain()
+        await_until(lambda: time.monotonic() > given_up_at, "the limits to pass")
         sleeper.resume()
         stage.over()
         stage.produce(event for event in stage.events[half:] if event.user_id in last)

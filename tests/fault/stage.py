@@ -33,6 +33,7 @@ from tests.shop import CATALOGUE, ITEMS, shop_workspace
 
 BATCH = 50
 SESSION_S = 1.5
+POLL_LIMIT_S = 2 * SESSION_S
 _PARTITIONS = 4
 USERS, EVENTS = 60, 1_200
 _MOST_RESTARTS = 30
@@ -136,6 +137,7 @@ class Stage:
             assignor=self.assignor,
             batch_events=BATCH,
             session_s=4 * SESSION_S if distant else SESSION_S,
+            poll_limit_s=4 * POLL_LIMIT_S if distant else POLL_LIMIT_S,
             mutant=self.mutant,
             traps=traps,
             from_log_start=from_log_start,

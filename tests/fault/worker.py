@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from kafka import KafkaConsumer
 
 from feature_repo.store import open_store
 from feature_repo.workspace import Workspace
@@ -41,6 +42,7 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         root: of the workspace.
         report: where it leaves what it counted and how it ended.
+        session_s, poll_limit_s: silence of its heartbeat, and of itself, after which the group gives it up.
     """
 
     root: str
@@ -50,6 +52,7 @@ class Job(msgspec.Struct, frozen=True):
     assignor: Literal["eager", "cooperative"]
     batch_events: int
     session_s: float
+    poll_limit_s: float
     mutant: str | None = None
     from_log_start: bool = False
     traps: tuple[Trap, ...] = ()
@@ -71,6 +74,7 @@ def consume(job: Job) -> None:
         set_trap(trap, store)
     if job.mutant is not None:
         MUTANTS[job.mutant](store)
+    KafkaConsumer.DEFAULT_CONFIG["max_poll_interval_ms"] = int(job.poll_limit_s * 1000)
     consumer = Consumer(
         ExternalBroker(job.bootstrap),
         store,
