@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.event_log import events_in, has_events
 from feature_repo.workspace import Workspace
 
 COLUMNS = ("event_id", "user_id", "item_id", "type", "value", "event_time")
@@ -35,6 +34,8 @@ class Logged:
 
 def read_logged(workspace: Workspace) -> Logged | None:
     """The log of a workspace, None where nothing was logged."""
+    from feature_repo.event_log import events_in, has_events  # brings Feast, which brings PyTorch
+
     if not has_events(workspace):
         return None
     with events_in(workspace, [*COLUMNS, "attributes"]) as connection:

@@ -262,7 +262,9 @@ def test_trials_are_told_on_the_command_line(
     assert all(part in listed for part in ("active", "canary 30.0%", "shadow 5.0%"))
     assert VERSIONS[2] in run("shadow", "--end")
     assert "there was no shadow" in run("shadow", "--end")
-    assert VERSIONS[1] in run("promote")
+    with pytest.raises(RegistryError, match="was not compared"):
+        run("promote")
+    assert VERSIONS[1] in run("promote", "--force")
     assert VERSIONS[0] in run("rollback")
     with pytest.raises(RegistryError, match="which version"):
         run("canary")
