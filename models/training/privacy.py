@@ -14,7 +14,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from models.training.examples import Batch
-from models.training.loop import Gradients
+from models.training.gradients import Gradients
 from models.training.options import Privacy
 
 SHARED = frozenset({"items", "log_weights"})

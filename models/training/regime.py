@@ -10,8 +10,9 @@ import numpy.typing as npt
 from torch import nn
 
 from models.schema import Indices
+from models.training.gradients import Gradients, Loss
 from models.training.journal import FileJournal
-from models.training.loop import Fit, Gradients, Loss, OnEpoch, Schedule, Stateful, fit, unwatched
+from models.training.loop import Fit, OnEpoch, Schedule, Stateful, fit, unwatched
 from models.training.options import Options
 from models.training.split import TrainingError
 from models.training.start import Start, Weights, carry

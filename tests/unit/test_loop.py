@@ -11,16 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from models.training.gradients import embedding_layers, gradients_of, perturbed
 from models.training.journal import FileJournal
-from models.training.loop import (
-    OnEpoch,
-    Schedule,
-    embedding_layers,
-    fit,
-    gradients_of,
-    perturbed,
-    unwatched,
-)
+from models.training.loop import OnEpoch, Schedule, fit, unwatched
 from models.training.options import Adversarial, Options, read_options
 from models.training.split import TrainingError
 
