@@ -1,10 +1,7 @@
 """A bundle: everything serving needs of one training, in one folder that is whole or not there at all."""
 
 import hashlib
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,7 +135,7 @@ class Bundle:
         """
         manifest = read_manifest(folder)
         for name, expected in manifest.sha256.items():
-            if _sha256(folder, name) != expected:
+            if checksum(folder, name) != expected:
                 raise BundleError(f"{folder / name} was altered after training: train again, or roll back")
         needed = {ITEMS_FILE, VECTORS_FILE, SAMPLES_FILE, *(f"{rung}.onnx" for rung in RUNGS)}
         missing = needed - set(manifest.sha256)
@@ -213,58 +210,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path} is malformed ({error}): train again") from error
 
 
-def write_bundle(
-    root: Path,
-    manifest: Manifest,
-    item_ids: list[str],
-    item_vectors: Floats,
-    write_models: Callable[[Path], None],
-) -> Bundle:
-    """Write a bundle as `root`/`manifest.version`, samples and checksums added: whole or not at all.
-
-    Args:
-        write_models: puts the rungs and the recommender into the folder it is given.
+def checksum(folder: Path, name: str) -> str:
+    """SHA-256 of the file `name` of the bundle in `folder`, in hexadecimal digits.
 
     Raises:
-        BundleError: the version exists already.
+        BundleError: it cannot be read.
     """
-    target, partial = root / manifest.version, root / f".{manifest.version}.{uuid.uuid4().hex}"
-    if target.exists():
-        raise BundleError(f"{target} exists already: a bundle is never written twice")
-    partial.mkdir(parents=True)
-    try:
-        (partial / ITEMS_FILE).write_bytes(msgspec.json.encode(item_ids))
-        np.save(partial / VECTORS_FILE, item_vectors, allow_pickle=False)
-        write_models(partial)
-        _sample_and_halve(partial, manifest.schema)
-        names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
-        complete = msgspec.structs.replace(
-            manifest, sha256={name: _sha256(partial, name) for name in names}
-        )
-        (partial / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(complete), indent=1))
-        for name in [*names, MANIFEST_FILE]:
-            with (partial / name).open("rb+") as file:
-                os.fsync(file.fileno())
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return Bundle.load(target)
-
-
-def _sample_and_halve(folder: Path, schema: TensorSchema) -> None:
-    from models.export.half import halve  # needs what training installs
-
-    rungs = rungs_among([path.name for path in folder.iterdir()])
-    sessions = {rung: OnnxSession(folder / f"{rung}.onnx") for rung in rungs}
-    samples = Samples.taken(schema, sessions)
-    samples.save(folder / SAMPLES_FILE)
-    for rung in LEARNED & sessions.keys():
-        path = folder / f"{rung}.onnx"
-        if not half_of(path).exists():
-            halve(rung, path, half_of(path), samples)
-
-
-def _sha256(folder: Path, name: str) -> str:
     try:
         return hashlib.sha256((folder / name).read_bytes()).hexdigest()
     except OSError as error:

@@ -8,8 +8,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.bundle import MANIFEST_FILE, RECOMMENDER_FOLDER, RUNGS, Bundle, Manifest, write_bundle
+from models.bundle import (
+    MANIFEST_FILE,
+    RECOMMENDER_FOLDER,
+    RUNGS,
+    Bundle,
+    Manifest,
+    checksum,
+    read_manifest,
+)
 from models.calibration import Calibration
+from models.export.folder import write_bundle
 from models.schema import BLOCKS, SparseProfile, Tensors, TensorSchema
 from tests.shop import CATALOGUE, ITEMS
 
@@ -57,10 +66,8 @@ def doctor(folder: Path, spoil: Callable[[onnx.ModelProto], None], rung: str = "
 
 def sign(folder: Path, **changes: object) -> None:
     """Write the manifest anew, changed, with the checksums of the files as they are."""
-    from models.bundle import _sha256, read_manifest
-
     manifest = read_manifest(folder)
-    sha256 = {name: _sha256(folder, name) for name in manifest.sha256}
+    sha256 = {name: checksum(folder, name) for name in manifest.sha256}
     changed = msgspec.structs.replace(manifest, sha256=sha256, **changes)
     (folder / MANIFEST_FILE).write_bytes(msgspec.json.encode(changed))
 

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from feature_repo.catalogue import load_catalogue, load_items
-from models.bundle import REASONS_FILE, RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest, write_bundle
+from models.bundle import REASONS_FILE, RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest
 from models.calibration import Calibration
+from models.export.folder import write_bundle
 from models.export.onnx import export
 from models.generators.blended import Blended
 from models.generators.rung import Rung

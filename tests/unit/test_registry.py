@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kindling.cli.models import app
-from models.bundle import MANIFEST_FILE, Bundle, BundleError, Manifest, read_manifest, write_bundle
+from models.bundle import MANIFEST_FILE, Bundle, BundleError, Manifest, read_manifest
+from models.export.folder import write_bundle
 from models.registry import POINTER_FILE, Pointer, Registry, RegistryError, Trial
 from models.session import OnnxSession
 from tests import checkerboard
