@@ -6,7 +6,6 @@ The attribute `half` says which half a user belongs to, three times in four. Use
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +21,7 @@ from models.training.train import Arguments, Trained, fit_models, save
 from streaming.fold import Fold
 from streaming.history import events_of
 from streaming.profile import UNKNOWN
+from tests.scratch import scratch
 
 USERS, ITEMS, EVENTS = 80, 60, 24
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def write_shop(folder: Path, seed: int = 0) -> Path:
 @cache
 def shop() -> Path:
     """The data set's folder, written once a test run."""
-    return write_shop(Path(mkdtemp(prefix="kindling-checkerboard-")))
+    return write_shop(scratch("checkerboard"))
 
 
 @cache
@@ -148,5 +148,6 @@ def trained() -> Trained:
 @cache
 def bundle() -> Bundle:
     """The fitted models as a bundle, once a test run."""
-    root = Path(mkdtemp(prefix="kindling-bundles-"))
-    return save(trained(), catalogue_and_items()[1].ids, root, Arguments(rankers=1, members=1))
+    return save(
+        trained(), catalogue_and_items()[1].ids, scratch("bundles"), Arguments(rankers=1, members=1)
+    )

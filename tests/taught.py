@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from models.training.options import Options
 from models.training.regime import Regime
 from models.training.train import Arguments, Trained, assemble, save
 from tests import checkerboard
+from tests.scratch import scratch
 
 HIDDEN = 3
 
@@ -71,5 +70,4 @@ def trained() -> Trained:
 @cache
 def bundle() -> Bundle:
     """Those models as a bundle, once a test run."""
-    root = Path(mkdtemp(prefix="kindling-taught-"))
-    return save(trained(), checkerboard.catalogue_and_items()[1].ids, root, Arguments())
+    return save(trained(), checkerboard.catalogue_and_items()[1].ids, scratch("taught"), Arguments())

@@ -1,6 +1,5 @@
 """Language models small enough to build in a test: random weights, a tokenizer of bytes."""
 
-import string
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -43,9 +43,7 @@ def save_gpt2(folder: Path) -> Path:
         bos_token_id=0,
         eos_token_id=0,
     )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return _save(GPT2LMHeadModel(config), tokenizer, folder)
 
 
 def save_llama(folder: Path) -> Path:
@@ -62,9 +60,7 @@ def save_llama(folder: Path) -> Path:
         bos_token_id=0,
         eos_token_id=0,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return _save(LlamaForCausalLM(config).to(torch.bfloat16), tokenizer, folder)
 
 
 def save_encoder(folder: Path) -> Path:
@@ -80,9 +76,10 @@ def save_encoder(folder: Path) -> Path:
         intermediate_size=16,
         max_position_embeddings=512,
     )
-    BertModel(config).save_pretrained(folder)
+    return _save(BertModel(config), tokenizer, folder)
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-LETTERS = string.ascii_lowercase

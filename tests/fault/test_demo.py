@@ -115,6 +115,7 @@ def test_a_demo_whose_consumer_is_killed_ends_in_the_same_features(tmp_path: Pat
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, shop: Path, number: int) -> None:
     demo = start_demo(tmp_path, shop)
+    wait_for((tmp_path / "demo" / "logs" / "train.log").exists, demo)
     wait_for(lambda: child(demo, "train") is not None, demo)
     family = psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(number)
