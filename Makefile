@@ -5,6 +5,9 @@ EXTRAS ?= cpu,train,redis,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Many images forbid compiled modules, and uv makes none: each process would compile all it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo evaluate test bench bench-students bench-gpu chaos lint types proto check-proto promise-proto clean
 
 help: ## show this list
