@@ -6,7 +6,8 @@ a varint of six bytes, and a padded varint is a valid one.
 """
 
 from collections.abc import Sequence
-from struct import pack, unpack
+from functools import lru_cache
+from struct import Struct, pack, unpack
 
 DOUBLE_BYTES = 8
 TIME_BYTES = 6
@@ -61,16 +62,50 @@ class _Elements(dict[str, bytes]):
         body = text.encode()
         size = len(body)
         length = bytes((size,)) if size < 0x80 else bytes((size & 0x7F | 0x80, size >> 7))
-        element = self[text] = b"\x0a" + length + body
+        element = self[text] = _SAME[_TEXT + length + body]
         return element
 
 
-_ELEMENTS = _Elements()
+class _Same(dict[bytes, bytes]):
+    """Element → the one object for all that are equal to it."""
+
+    def __missing__(self, element: bytes) -> bytes:
+        self[element] = element
+        return element
+
+
+_TEXT = b"\x0a"
+_ELEMENTS, _SAME = _Elements(), _Same()
+
+
+@lru_cache(maxsize=1024)
+def _slices(count: int, width: int) -> Struct:
+    return Struct(f"{width}s" * count)
 
 
 def pack_text(text: str) -> bytes:
     """An item's id, at most 1,024 bytes of UTF-8, as one element of a list of strings."""
     return _ELEMENTS[text]
+
+
+def split_texts(body: bytes) -> tuple[bytes, ...]:
+    """The elements that `body` is made of; equal ones are one object."""
+    if not body:
+        return ()
+    stride = 2 + body[1]
+    count = len(body) // stride
+    # Where the heads of equal elements would be, there are such: then that is how it is divided.
+    if body[::stride] == _TEXT * count and body[1::stride] == body[1:2] * count and body[1] < 0x80:
+        return tuple(map(_SAME.__getitem__, _slices(count, stride).unpack(body)))
+    elements = []
+    start = 0
+    while start < len(body):
+        end = start + 2 + body[start + 1]
+        if body[start + 1] > 0x7F:
+            end = start + 3 + (body[start + 1] & 0x7F | body[start + 2] << 7)
+        elements.append(_SAME[body[start:end]])
+        start = end
+    return tuple(elements)
 
 
 def unpack_text(element: bytes) -> str:

@@ -15,30 +15,32 @@ from streaming.stores.port import GUARD_FEATURES, NO_ROW
 ACTIVITY_VIEW = "user_activity"
 ATTRIBUTES_VIEW = "user_attributes"
 
-Kind = Literal["int", "float", "bytes", "ints", "floats", "strings", "times"]
+Kind = Literal["int", "time", "float", "bytes", "ints", "tally", "floats", "strings", "times"]
 # Feature of `user_activity`, the property that holds it, and its kind, in the order of the row.
 COLUMNS: list[tuple[str, str, Kind]] = [
     ("event_count", "event_count", "int"),
-    ("type_counts", "type_counts", "ints"),
+    ("type_counts", "type_counts", "tally"),
     ("value_count", "value_count", "int"),
     ("value_sum", "value_sum", "float"),
-    ("first_event_ms", "first_event_ms", "int"),
-    ("last_event_ms", "last_event_ms", "int"),
+    ("first_event_ms", "first_event_ms", "time"),
+    ("last_event_ms", "last_event_ms", "time"),
     ("affinity", "affinity", "floats"),
     ("recent_items", "recent_items", "strings"),
     ("recent_weights", "recent_weights", "floats"),
     ("recent_times_ms", "recent_times_ms", "times"),
-    ("older_starts_ms", "older_starts_ms", "ints"),
-    ("older_counts", "older_counts", "ints"),
+    ("older_starts_ms", "older_starts_ms", "tally"),
+    ("older_counts", "older_counts", "tally"),
     ("seen_events", "seen", "bytes"),
-    ("source_partitions", "sources", "ints"),
+    ("source_partitions", "sources", "tally"),
     ("source_offsets", "offsets", "ints"),
 ]
 _READERS: dict[Kind, Callable[[bytes], Any]] = {
     "int": wire.read_int64,
+    "time": wire.read_time,
     "float": wire.read_double,
     "bytes": wire.read_octets,
     "ints": wire.read_int64s,
+    "tally": wire.read_tally,
     "floats": wire.read_doubles,
     "strings": wire.read_strings,
     "times": wire.read_times,

@@ -92,7 +92,7 @@ def _with_times(
 
 
 def _column(cells: list[Any], kind: Kind, dtype: pa.DataType) -> pa.Array:
-    if kind in ("int", "float", "bytes"):
+    if kind in ("int", "time", "float", "bytes"):
         return pa.array(cells, dtype)
     flat = pa.array(list(chain.from_iterable(cells)), dtype.value_type)
     return _lists(list(map(len, cells)), flat, dtype)

@@ -84,13 +84,17 @@ def test_times_are_read_back_whoever_wrote_them(times: list[int]) -> None:
     assert wire.read_times(Value(int64_list_val=Int64List(val=times)).SerializeToString()) == body
 
 
-@given(st.lists(st.text(max_size=256), max_size=60))
+@given(
+    st.lists(st.text(max_size=256), max_size=60)
+    | st.lists(st.text("\n\x09ab", min_size=9, max_size=9), max_size=60)
+)
 def test_texts_are_read_back(texts: list[str]) -> None:
     written = Value(string_list_val=StringList(val=texts)).SerializeToString()
     assert wire.read_strings(written) == tuple(packed.pack_text(text) for text in texts)
 
 
 def test_nothing_is_read_as_nothing() -> None:
-    readers = (wire.read_doubles, wire.read_times, wire.read_strings, wire.read_int64s, wire.read_octets)
-    assert [len(read(wire.NULL)) for read in readers] == [0] * 5
-    assert (wire.read_int64(wire.NULL), wire.read_double(wire.NULL)) == (0, 0.0)
+    lists = (wire.read_doubles, wire.read_times, wire.read_strings, wire.read_int64s, wire.read_tally)
+    assert [len(read(wire.NULL)) for read in (*lists, wire.read_octets)] == [0] * 6
+    numbers = (wire.read_int64, wire.read_time, wire.read_double)
+    assert [read(wire.NULL) for read in numbers] == [0, 0, 0.0]
