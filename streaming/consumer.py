@@ -55,7 +55,7 @@ class Consumer:
         group_id: names the group that shares the partitions.
         batch_events, batch_bytes, batch_users: a micro-batch is full with so many, whichever comes first.
         batch_seconds: longest wait to fill one, after its first event; far behind, two seconds.
-        cached_users: how many profiles are kept between batches.
+        cached_bytes: memory for profiles that are kept between batches.
         session_seconds: silence after which the group gives its partitions away; more than 3.
         assignor: how partitions change hands: `cooperative` moves those alone that have to, `eager`
             takes all from everyone first. One group has one.
@@ -85,9 +85,9 @@ class Consumer:
         *,
         batch_events: int = 100_000,
         batch_bytes: int = 16 << 20,
-        batch_users: int = 20_000,
+        batch_users: int = 10_000,
         batch_seconds: float = 0.2,
-        cached_users: int = 20_000,
+        cached_bytes: int = 64 << 20,
         session_seconds: float = 6.0,
         assignor: Assignor = "cooperative",
         from_log_start: bool = False,
@@ -107,7 +107,7 @@ class Consumer:
         sink = sink or GuardedSink(store, catalogue)
         item_side = ItemSide(item_sink or GuardedItems(store, catalogue), catalogue, tag)
         self._pace = ItemPace(item_side, items_seconds)
-        self._profiles = ProfileCache(sink, cached_users)
+        self._profiles = ProfileCache(sink, cached_bytes)
         durable_after_s = sink.durable_after_s()
         strategy = strategy_of(assignor)
         try:

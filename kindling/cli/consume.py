@@ -39,8 +39,11 @@ def consume(
     address_file: AddressFile = None,
     batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 100_000,
     batch_bytes: Annotated[int, typer.Option(min=1, help="Bytes after which it is full.")] = 16 << 20,
-    batch_users: Annotated[int, typer.Option(min=1, help="Users after which it is full.")] = 20_000,
+    batch_users: Annotated[int, typer.Option(min=1, help="Users after which it is full.")] = 10_000,
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill it.")] = 0.2,
+    cached_bytes: Annotated[
+        int, typer.Option(min=0, help="Memory for profiles that are kept between batches.")
+    ] = 64 << 20,
     session_seconds: Annotated[
         float, typer.Option(min=4.0, help="Silence after which the group gives its partitions away.")
     ] = 6.0,
@@ -87,6 +90,7 @@ def consume(
                 batch_bytes=batch_bytes,
                 batch_users=batch_users,
                 batch_seconds=batch_seconds,
+                cached_bytes=cached_bytes,
                 session_seconds=session_seconds,
                 assignor=assignor.value,
                 from_log_start=from_log_start,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench.stream.cases import FRUGAL, ISSUED, UNGUARDED
+from tests.bench.stream.cases import FULL, ISSUED, UNGUARDED
 from tests.bench.stream.journal import Journal
 from tests.bench.stream.loops import Report
 from tests.bench.stream.runs import Run
@@ -25,7 +25,7 @@ def test_what_was_measured_stays_measured(tmp_path: Path) -> None:
     later = Journal(tmp_path / "runs.jsonl", resume=True)
     assert later.of("rate", ISSUED) == [RUN, RUN]
     assert later.of("stages", ISSUED) == [RUN]
-    assert later.of("rate", UNGUARDED) == later.of("memory", FRUGAL) == []
+    assert later.of("rate", UNGUARDED) == later.of("memory", FULL) == []
     assert (later.cases("rate"), later.cases("memory")) == ([ISSUED], [])
 
 

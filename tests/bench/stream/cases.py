@@ -18,7 +18,6 @@ class Case(msgspec.Struct, frozen=True):
         offline: what else is kept: `events` or `none`.
         consumers: how many share the topic, all on one core.
         compression: of the topic.
-        cached_users: how many profiles stay in memory.
         history: whether rows begin `empty`, as a peer's own state does, or `full`: every bounded list
             at its bound, which is as large as they get.
     """
@@ -30,7 +29,6 @@ class Case(msgspec.Struct, frozen=True):
     consumers: int = 1
     compression: str = "none"
     history: str = "empty"
-    cached_users: int = 60_000
 
     @property
     def labels(self) -> dict[str, str | int]:
@@ -61,8 +59,6 @@ class Case(msgspec.Struct, frozen=True):
 
 ISSUED = Case()
 FULL = Case(history="full")
-# As a consumer is by default, which more users than it knows by heart do not make larger.
-FRUGAL = Case(history="full", cached_users=20_000)
 UNGUARDED = Case(guard="off")
 TWO_CONSUMERS = Case(consumers=2)
 CEILING = Case(KAFKA_PYTHON, "none", "none")

@@ -177,7 +177,6 @@ def consume(job: Job) -> list[Sample]:
         workspace,
         job.topic,
         workspace.root.name,
-        cached_users=job.case.cached_users,
         sink=sink,
     ) as consumer:
         consumer.run(finished)
