@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from models.generators.prior import Prior
-from models.generators.sampled import HIDDEN, NOISE, Sampled
+from models.generators.sampled import DRAWS, HIDDEN, NOISE, Sampled
 from models.schema import Floats
 
 
@@ -18,8 +18,10 @@ class Vae(Sampled):
     Generative Models", NeurIPS 2015.
     """
 
-    def __init__(self, prior: Prior, item_vectors: Floats, spread: torch.Tensor) -> None:
-        super().__init__(prior, item_vectors, spread)
+    def __init__(
+        self, prior: Prior, item_vectors: Floats, spread: torch.Tensor, draws: int = DRAWS
+    ) -> None:
+        super().__init__(prior, item_vectors, spread, draws=draws)
         self.guess = nn.Linear(HIDDEN, 2 * NOISE)
         self.recognition = nn.Sequential(
             nn.Linear(HIDDEN + len(spread), HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 2 * NOISE)

@@ -1,12 +1,11 @@
 """Fitting the fusion: at each count, the members' mean by what each mixture was worth to the ranker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
-from torch import nn
 
 from models.evaluation.bootstrap import mean_interval
 from models.evaluation.ranking import score_table
@@ -25,12 +24,12 @@ _NEIGHBOUR = 0.5
 _SURE = 0.9
 """Of the interval whose lower end alone is looked at: a bound that holds 95 times in 100."""
 MOST_USERS = 500
-"""Validation users that the gate is fitted on, at most."""
+"""Users that the gate is fitted on, at most, where there are so many to choose by."""
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What every mixture was worth to every validation user.
+    """What every mixture was worth to every user it was tried on.
 
     Attributes:
         mixtures: [X, members] weights.
@@ -41,18 +40,22 @@ class Trials:
     worth: Doubles
 
 
-def fit_fusion(ground: Ground, members: Mapping[str, Member]) -> tuple[Fusion, list[bool]]:
+def fit_fusion(
+    ground: Ground, members: Mapping[str, Member], tried: Trials | None = None
+) -> tuple[Fusion, list[bool]]:
     """The fusion of the members, and whether it is proven after 0, 1, 2, ... events.
 
     The mixtures tried at each anchor are averaged, weighed by how likely each is the best one, given
-    what it was worth to validation users here and, by half, at the neighbouring anchors: many
+    what it was worth to users here and, by half, at the neighbouring anchors: many
     mixtures are nearly as good as the best, and their mean is steadier than any of them.
 
     Args:
         members: `segment_prior` among them, whose blend is the count-shrinkage to beat.
+        tried: what mixtures of these members, in this order, are worth; if not given, these very members
+            are tried on validation users.
     """
+    tried = tried or try_mixtures(ground, members, ground.validation[:MOST_USERS])
     fillers, kappas = zip(*members.values(), strict=True)
-    tried = try_mixtures(ground, fillers, kappas)
     gate = fit_gate(tried)
     proven = prove(tried, list(members).index("segment_prior"))
     places = Anchors()(torch.arange(max(ANCHORS) + 1, dtype=torch.float32)[:, None]).argmax(dim=1)
@@ -97,19 +100,16 @@ def mixtures_of(members: int) -> Doubles:
     return np.array([np.bincount(way, minlength=members) for way in ways]) / _PARTS
 
 
-def try_mixtures(
-    ground: Ground, fillers: Sequence[nn.Module], kappas: Sequence[dict[str, float]]
-) -> Trials:
-    """Rank validation users by every mixture of the members' blends, after each anchor's count."""
+def try_mixtures(ground: Ground, members: Mapping[str, Member], users: Indices) -> Trials:
+    """Rank these users by every mixture of the members' blends, after each anchor's count."""
     histories = ground.examples.histories
-    users = ground.validation[:MOST_USERS]
-    mixtures = mixtures_of(len(fillers))
+    mixtures = mixtures_of(len(members))
     worth = np.full((len(ANCHORS), len(mixtures), len(users)), np.nan)
     for place, count in enumerate(ANCHORS):
         known = histories.counts[users] > count
         if known.any():
             batch = ground.examples.sampled_batch(histories.first(users[known], count))
-            worth[place][:, known] = _worth(ground, batch, fillers, kappas, mixtures)
+            worth[place][:, known] = _worth(ground, batch, members, mixtures)
     return Trials(mixtures, worth)
 
 
@@ -133,29 +133,20 @@ def fit_gate(tried: Trials, users: Indices | None = None) -> Doubles:
     return gate
 
 
-def _worth(
-    ground: Ground,
-    batch: Batch,
-    fillers: Sequence[nn.Module],
-    kappas: Sequence[dict[str, float]],
-    mixtures: Doubles,
-) -> Doubles:
-    """[X, B] NDCG@10 and Recall@20 under the frozen ranker, each in units of its mean, added up."""
+def _worth(ground: Ground, batch: Batch, members: Mapping[str, Member], mixtures: Doubles) -> Doubles:
+    """[X, B] NDCG@10 under the frozen ranker, in units of its mean."""
     task, categories = ground.task(UNBLENDED), ground.segment_prior.categories
     seen, later = batch["seen"].numpy() > 0, batch["later"].numpy() > 0
     with torch.no_grad():
         blends = [
             torch.cat(ground.task(kappa).blend(batch, fill_of(filler, batch)), dim=1)
-            for filler, kappa in zip(fillers, kappas, strict=True)
+            for filler, kappa in members.values()
         ]
         stacked = torch.stack(blends)  # [members, B, C + D]
-        tables = []
+        values = []
         for weights in mixtures:
             mixed = torch.tensordot(torch.as_tensor(weights, dtype=torch.float32), stacked, dims=1)
             profile = (mixed[:, :categories], mixed[:, categories:])
-            tables.append(score_table(task.scores(batch, profile).numpy(), seen, later))
-    worth = 0.0
-    for metric in tables[0]:
-        values = np.stack([table[metric] for table in tables])
-        worth = worth + values / max(values.mean(), 1e-9)
-    return np.asarray(worth)
+            values.append(score_table(task.scores(batch, profile).numpy(), seen, later)["ndcg@10"])
+    worth = np.stack(values)
+    return worth / max(float(worth.mean()), 1e-9)

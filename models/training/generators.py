@@ -15,7 +15,10 @@ from models.training.loop import OnEpoch
 from models.training.sampling import train_diffusion, train_gan, train_vae
 
 MEMBERS = 3
-FUSED = ("encoder", "kshot_linear", "gaussian", "gan")
+FUSED = ("encoder", "gaussian", "gan", "vae")
+
+PRIORS = ("segment_prior", "blank")
+"""Members of every fusion, beside the generators."""
 
 Member = tuple[nn.Module, dict[str, float]]
 """A filler and the κ it is blended by."""

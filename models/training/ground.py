@@ -61,6 +61,7 @@ class Ground:
         sharpness: see `Rung`.
         validation: users to choose and calibrate by: all of the split's, or, in a large catalogue, some.
         batches: those users cut to each of `VALIDATION_COUNTS`.
+        content: [I, any] content vectors of the items, for other grounds of the same items.
         regime: how what stands on this ground is trained.
     """
 
@@ -76,6 +77,7 @@ class Ground:
     sharpness: float
     validation: Indices
     batches: list[Batch]
+    content: Floats
     regime: Regime = field(default_factory=Regime)
 
     @property
@@ -176,6 +178,7 @@ def lay_ground(
         ),
         validation=validation,
         batches=batches,
+        content=content,
         regime=regime,
     )
 

@@ -61,6 +61,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pretrain: epochs of self-supervision before the encoder is trained; 0 for none.
         privacy: of the encoder; None for none.
         fused: the generators that the default rung fuses.
+        crossed: parts of the warm users by which its gate is cross-fitted; with less than 2, and where
+            validation users are many, it is fitted on those.
         dense_items: catalogues up to this size have every item in every loss, and a weight an item in
             the k-shot linear generator; in larger ones losses are over the batch's items and a sample.
         sampled_items: how many others that sample holds.
@@ -78,6 +80,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pretrain: Annotated[int, msgspec.Meta(ge=0)] = 0
     privacy: Privacy | None = None
     fused: tuple[Generator, ...] | None = None
+    crossed: Annotated[int, msgspec.Meta(ge=0)] = 3
     dense_items: Annotated[int, msgspec.Meta(ge=0)] = 4096
     sampled_items: Count = 2048
 

@@ -19,8 +19,8 @@ from models.training.options import Adversarial
 
 SCHEDULE = Schedule(epochs=40, steps=10, patience=8, learning_rate=2e-3)
 PENALTY = 10.0
-GAN_DRAWS = 2
-"""Its noise hardly matters beside what is known: a pair of opposite draws has the mean of many."""
+PAIR = 2
+"""The noise hardly matters beside what is known: a pair of opposite draws ranks as many do."""
 _BETAS = (0.0, 0.9)
 _ADVERSARIAL_SHARE = 0.01
 
@@ -39,7 +39,7 @@ def train_vae(
 ) -> Vae:
     """A conditional VAE, stopped by how near its mean answer comes to validation users' profiles."""
     torch.manual_seed(seed)
-    model = Vae(ground.segment_prior, ground.examples.item_vectors, ground.spread)
+    model = Vae(ground.segment_prior, ground.examples.item_vectors, ground.spread, PAIR)
     model.prior.requires_grad_(False)
     _fit(
         ground,
@@ -104,7 +104,7 @@ def train_gan(
     options, where = options or ground.regime.options.gan, device()
     name = "gan_task" if task_weight else "gan"
     torch.manual_seed(seed)
-    model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread, draws=GAN_DRAWS)
+    model = Sampled(ground.segment_prior, ground.examples.item_vectors, ground.spread, draws=PAIR)
     if options.pretrained:
         _fit(ground, f"{name}_start", model, lambda b: regression_loss(model, b), seed, unwatched, schedule)
     critic = Critic(HIDDEN, len(ground.spread), options.spectral).to(where)

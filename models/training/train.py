@@ -32,8 +32,9 @@ from models.students.distil import Taught, train_student
 from models.students.reasons import Reasons
 from models.students.student import SizeName
 from models.training.calibrate import calibrate, validation_metrics
+from models.training.crossfit import try_members
 from models.training.examples import Examples
-from models.training.fusion import fit_fusion
+from models.training.fusion import Trials, fit_fusion
 from models.training.generators import FUSED, MEMBERS, Member, train_members
 from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
@@ -227,11 +228,20 @@ def fit_models(
     )
     fused = arguments.options.fused or FUSED
     members = train_members(ground, fused, arguments.seed, arguments.members, watch)
+    tried: Trials | None = try_members(ground, members, arguments.seed, watch)
     taught = None
     if books:
         taught = train_student(ground, books, arguments.student, arguments.pruned, arguments.seed, watch)
-        members[STUDENT] = taught.student, taught.kappa
-    return assemble(ground, members, arguments, watch, taught)
+        # Lessons are of some users, which no part of the others could be taught by: a second, smaller
+        # fusion weighs the student against the first one.
+        fusion, _ = fit_fusion(ground, members, tried)
+        members = {
+            "segment_prior": members["segment_prior"],
+            "fusion": (fusion, fusion.kappa()),
+            STUDENT: (taught.student, taught.kappa),
+        }
+        tried = None
+    return assemble(ground, members, arguments, watch, taught, tried)
 
 
 def assemble(
@@ -240,14 +250,16 @@ def assemble(
     arguments: Arguments,
     watch: Watch = unwatched,
     taught: Taught | None = None,
+    tried: Trials | None = None,
 ) -> Trained:
     """Fuse the members, and calibrate all rungs.
 
     Args:
         taught: a student, also a rung of its own.
+        tried: what mixtures of the members are worth, if validation users are not to tell.
     """
     watch(Progress("fusion"))
-    fusion, proven = fit_fusion(ground, members)
+    fusion, proven = fit_fusion(ground, members, tried)
     fillers: dict[str, nn.Module] = {
         "generator": fusion,
         "segment_prior": ground.segment_prior,
