@@ -94,8 +94,8 @@ class GuardedItems(StoredProgress):
         remaining = iter(items)
         while chunk := list(islice(remaining, _CHUNK)):
             keys = [item_row.entity_key(item) for item in chunk]
-            features = list(item_row.FEATURES)
-            rows = self._call("read from", self._online.read_raw, self._config, self._view, features, keys)
+            columns = [(self._view, list(item_row.FEATURES))]
+            rows = self._call("read from", self._online.read_raw, self._config, columns, keys)
             found.update(zip(chunk, map(item_row.read, rows), strict=True))
         return found
 

@@ -116,17 +116,16 @@ class GuardedSink(StoredProgress):
     def read(self, users: Collection[str]) -> dict[str, Profile]:
         """See `FeatureSink.read`."""
         profiles: dict[str, Profile] = {}
+        columns = [(view, self._names(view)) for view in (self._activity, self._attributes)]
+        width = len(row.COLUMNS)
         for chunk in _chunks(users):
             keys = [user_key(user) for user in chunk]
-            activities, attributes = (
-                self._call("read from", self._online.read_raw, self._config, view, self._names(view), keys)
-                for view in (self._activity, self._attributes)
-            )
-            for user, done, declared in zip(chunk, activities, attributes, strict=True):
-                activity = row.read_activity(done)
+            rows = self._call("read from", self._online.read_raw, self._config, columns, keys)
+            for user, values in zip(chunk, rows, strict=True):
+                activity = row.read_activity(values[:width])
                 if activity is not None:
                     row.check_width(user, activity, self._catalogue)
-                profiles[user] = Profile(activity, row.read_attributes(declared))
+                profiles[user] = Profile(activity, row.read_attributes(values[width:]))
         return profiles
 
     def write(self, changes: Mapping[str, Change]) -> set[str]:

@@ -43,8 +43,8 @@ class Guarded:
 
     def read(self, *users: str, features: Sequence[str] = FEATURES) -> list[list[bytes | None]]:
         keys = [user_key(user) for user in users]
-        rows: list[list[bytes | None]] = self.online.read_raw(self.config, self.view, features, keys)
-        return rows
+        rows = self.online.read_raw(self.config, [(self.view, features)], keys)
+        return list(map(list, rows))
 
     def positions(self, *sources: int) -> dict[int, int]:
         stored: dict[int, int] = self.online.read_positions(self.config, sources)

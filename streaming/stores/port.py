@@ -41,6 +41,10 @@ class Unguarded(NamedTuple):
     at_ns: int
 
 
+Columns = Sequence[tuple[FeatureView, Sequence[str]]]
+"""Features by view, of one entity."""
+
+
 class Move(NamedTuple):
     """An advance of a stored position.
 
@@ -71,9 +75,13 @@ class GuardedStore(Protocol):
         """
 
     def read_raw(
-        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
-    ) -> list[list[bytes | None]]:
-        """By key, the serialized values of `features`; None for one that is not stored."""
+        self, config: RepoConfig, columns: Columns, keys: Sequence[bytes]
+    ) -> list[Sequence[bytes | None]]:
+        """By key, the serialized values in the order of `columns`; None for one that is not stored.
+
+        Args:
+            columns: features of one or several views of one entity.
+        """
 
     def delete(self, config: RepoConfig, view: FeatureView, key: bytes) -> None:
         """Remove the row of `key`; none is no error."""
@@ -110,7 +118,7 @@ class GuardedStore(Protocol):
         Of two writers at one moment, the later to write may win.
         """
 
-    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> "RowReader":
+    def rows(self, config: RepoConfig, columns: Columns) -> "RowReader":
         """Reads `columns`, of one or several views of one entity, for whoever answers requests."""
 
 

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError, RedisClusterException, RedisError,
 from redis.retry import Retry
 
 from streaming.stores.pipeline import Command, send
-from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
+from streaming.stores.port import GUARD_FEATURES, NO_ROW, Columns, Move, Unguarded, Write
 from streaming.stores.redis_rows import RedisRows
 from streaming.stores.script import MOVE, Script, row_script
 from streaming.stores.servers import durable_after_s, is_cluster, masters, position_keys
@@ -85,12 +85,11 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         self._send(config, keys, command_of)
 
     def read_raw(
-        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
-    ) -> list[list[bytes | None]]:
+        self, config: RepoConfig, columns: Columns, keys: Sequence[bytes]
+    ) -> list[Sequence[bytes | None]]:
         """See `GuardedStore.read_raw`."""
-        _, *fields = self._fields(config, view, features)
-        project = config.project.encode()
-        rows: list[list[bytes | None]] = []
+        fields, project = self._columns(config, columns), config.project.encode()
+        rows: list[Sequence[bytes | None]] = []
         for start in range(0, len(keys), _READ_CHUNK):
             chunk = [key + project for key in keys[start : start + _READ_CHUNK]]
             commands = [(b"HMGET", key, *fields) for key in chunk]
@@ -113,9 +112,9 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         if ttl_s := config.online_store.key_ttl_seconds:
             self._send(config, keys, lambda index: (b"EXPIRE", keys[index], b"%d" % ttl_s))
 
-    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> RedisRows:
+    def rows(self, config: RepoConfig, columns: Columns) -> RedisRows:
         """See `GuardedStore.rows`."""
-        fields = [field for view, features in columns for field in self._fields(config, view, features)[1:]]
+        fields = self._columns(config, columns)
         return RedisRows(
             partial(self._get_client, config.online_store),
             config.project,
@@ -219,6 +218,10 @@ class GuardedRedisOnlineStore(RedisOnlineStore):
         """The hash's fields: the row's timestamp, then its features."""
         name = _versioned_fv_name(view, config)
         return [f"_ts:{name}".encode(), *(_mmh3(f"{name}:{feature}") for feature in features)]
+
+    def _columns(self, config: RepoConfig, columns: Columns) -> list[bytes]:
+        """The hash's fields of several views, which share the hash."""
+        return [field for view, features in columns for field in self._fields(config, view, features)[1:]]
 
     def _script(self, config: RepoConfig, view: FeatureView, features: Sequence[str]) -> Script:
         """The script that writes these features of this view."""

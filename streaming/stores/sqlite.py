@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 from weakref import finalize
 
@@ -20,7 +21,7 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from streaming.stores import compact, positions
 from streaming.stores.compact import column_of, compact_statements, is_guarded, rows_of
 from streaming.stores.own_connection import BUSY_TIMEOUT_S, Kind, OwnConnection
-from streaming.stores.port import GUARD_FEATURES, NO_ROW, Move, Unguarded, Write
+from streaming.stores.port import GUARD_FEATURES, NO_ROW, Columns, Move, Unguarded, Write
 from streaming.stores.sqlite_rows import SqliteRows
 from streaming.stores.statements import TABLE, Statements, feast_statements, feast_value, selecting
 
@@ -57,13 +58,19 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         self._write(config, view, features, writes, guarded=False)
 
     def read_raw(
-        self, config: RepoConfig, view: FeatureView, features: Sequence[str], keys: Sequence[bytes]
-    ) -> list[list[bytes | None]]:
+        self, config: RepoConfig, columns: Columns, keys: Sequence[bytes]
+    ) -> list[Sequence[bytes | None]]:
         """See `GuardedStore.read_raw`."""
-        read, nothing = self._of(config, view, features).read, [None] * len(features)
+        reads = [
+            (self._of(config, view, features).read, (None,) * len(features)) for view, features in columns
+        ]
         with self._transaction(config, "DEFERRED") as connection:
-            rows = (connection.execute(read, (bytearray(key),)).fetchone() for key in keys)
-            return [list(row or nothing) for row in rows]
+            execute = connection.execute
+            parts = [
+                [execute(read, (bytearray(key),)).fetchone() or nothing for key in keys]
+                for read, nothing in reads
+            ]
+        return [tuple(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
 
     def write_newer(
         self, config: RepoConfig, view: FeatureView, features: Sequence[str], rows: Sequence[Unguarded]
@@ -98,7 +105,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
             if progress:
                 progress(1)
 
-    def rows(self, config: RepoConfig, columns: Sequence[tuple[FeatureView, Sequence[str]]]) -> SqliteRows:
+    def rows(self, config: RepoConfig, columns: Columns) -> SqliteRows:
         """See `GuardedStore.rows`."""
         values, joined = list[str](), ""
         for number, (view, features) in enumerate(columns):

@@ -86,7 +86,8 @@ def write_by_reading_first(
     store: Guarded, writes: Sequence[Write], meet: Callable[[], object]
 ) -> list[int]:
     """A broken guard: what is compared may change before it is written."""
-    rows = store.online.read_raw(store.config, store.view, FEATURES[-2:], [write.key for write in writes])
+    columns = [(store.view, FEATURES[-2:])]
+    rows = store.online.read_raw(store.config, columns, [write.key for write in writes])
     same = [
         tuple(value or b"" for value in stored) == write.expected
         for stored, write in zip(rows, writes, strict=True)

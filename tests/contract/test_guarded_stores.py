@@ -148,7 +148,9 @@ def test_deleting_a_row_leaves_other_views_and_users(guarded: Guarded) -> None:
     guarded.write(write_of("left", 1, {1: 1}), write_of("right", 1, {1: 1}))
     guarded.online.delete(guarded.config, guarded.view, key)
     guarded.online.delete(guarded.config, guarded.view, user_key("never was"))
-    assert guarded.online.read_raw(guarded.config, attributes, features, [key]) == [stored]
+    both = [(guarded.view, FEATURES), (attributes, features)]
+    (row,) = guarded.online.read_raw(guarded.config, both, [key])
+    assert list(row) == [*[None] * len(FEATURES), *stored]
     assert guarded.read("left", "right") == [[None] * len(FEATURES), values(1, {1: 1})]
 
 

@@ -92,7 +92,7 @@ MUTANTS: dict[str, Callable[[FeatureStore], None]] = {
 def _guards(
     store: Any, config: RepoConfig, view: FeatureView, writes: Sequence[Write]
 ) -> list[tuple[bytes, bytes]]:
-    rows = store.read_raw(config, view, list(GUARD_FEATURES), [write.key for write in writes])
+    rows = store.read_raw(config, [(view, list(GUARD_FEATURES))], [write.key for write in writes])
     return [(partitions or b"", offsets or b"") for partitions, offsets in rows]
 
 
