@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     port: int = Field(50051, ge=0, le=65535, description="its port; 0 takes a free one")
     threads: int = Field(8, ge=1, le=256, description="gRPC handler threads, of each worker")
     most_calls: int = Field(
-        128, ge=1, description="calls handled or waiting for a thread, of each worker; more are refused"
+        128, ge=1, description="calls handled or waiting, of each worker, at most; more are refused"
     )
     workers: int = Field(
         1, ge=0, le=1024, description="serving processes that share the port; 0: one a core"

@@ -125,6 +125,8 @@ class Metrics(Collector):
         self.request_seconds = Histogram(
             "kindling_request_duration_seconds", "From arrival to answer.", _SECONDS, "call"
         )
+        self.calls = Gauge("kindling_calls", "Calls that are handled or wait for a thread.")
+        self.most_calls = Gauge("kindling_calls_bound", "Calls there may be; those beyond are refused.")
         self.answers = Counter(
             "kindling_answer_rows", "Rows answered, by rung and by events observed.", "rung", "events"
         )

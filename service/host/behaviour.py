@@ -1,8 +1,10 @@
-"""A method's behaviour with something around it, whichever of the four kinds of gRPC method it is."""
+"""A method's behaviour with something around it, or a refusal instead, whichever kind of method it is."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
@@ -18,12 +20,14 @@ def within(handler: Handler, scope: Scope) -> Handler:
     behaviour = _behaviour(handler)
     if handler.response_streaming:
 
+        @wraps(behaviour)
         def streamed(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with scope(context):
                 yield from behaviour(request, context)
 
         return _like(handler, streamed)
 
+    @wraps(behaviour)
     def single(request: Any, context: grpc.ServicerContext) -> Any:
         with scope(context):
             return behaviour(request, context)
@@ -31,13 +35,33 @@ def within(handler: Handler, scope: Scope) -> Handler:
     return _like(handler, single)
 
 
-def refusing(handler: Handler, status: grpc.Status) -> Handler:
-    """A handler of the same kind that ends every call with `status`."""
+class _Here(ThreadPoolExecutor):
+    """Runs what it is given at once, on the thread that gives it."""
 
-    def refuse(_: Any, context: grpc.ServicerContext) -> Any:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor.submit`."""
+        fn(*args, **kwargs)
+        return _DONE
+
+
+_DONE: Future[Any] = Future()
+_DONE.set_result(None)
+_HERE = _Here(1)
+
+
+def refusing(status: grpc.Status) -> Handler:
+    """A handler that ends every call with `status`, of whatever method.
+
+    It costs little, since there is most to refuse when there is most to do: what takes a stream need not
+    wait for the request, and so no other thread is asked to.
+    """
+
+    def refuse(_: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
         context.abort_with_status(status)
+        raise AssertionError("abort_with_status raises")
 
-    return _like(handler, refuse)
+    refuse.experimental_thread_pool = _HERE  # type: ignore[attr-defined]
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 def _behaviour(handler: Handler) -> Callable[[Any, grpc.ServicerContext], Any]:

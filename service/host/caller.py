@@ -16,10 +16,12 @@ class Caller:
     Attributes:
         client: the name the caller's token stands for; empty where no token is asked for.
         request_id: what the caller named this call, in logs and spans; empty if they did not.
+        came_at: monotonic seconds.
     """
 
     client: str = ""
     request_id: str = ""
+    came_at: float = 0.0
 
 
 NOBODY = Caller()

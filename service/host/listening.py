@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.host.access import Access
+from service.host.admission import Admission, Handlers
 from service.host.drain import leave
 from service.host.gate import Gate
 from service.host.health import Health
@@ -40,8 +40,8 @@ class Operation:
     Attributes:
         transport: where and how it listens.
         threads: requests handled at once.
-        most_calls: calls handled or waiting for a thread; what comes beyond is refused at once, since
-            the callers of a longer queue would have gone by the time they are answered.
+        most_calls: calls handled or waiting for a thread at most; fewer are let in where they would wait
+            too long, and what comes beyond is refused at once and told when to come again.
         tokens: file of clients and their permissions; None lets everyone call everything.
         rate_per_client: calls a second of one client; 0 for no limit.
         lame_duck_s: how long it goes on after it has said that it is not ready, for balancers to notice.
@@ -58,8 +58,8 @@ class Operation:
     drain_s: float = 5.0
     observer: Observer = field(default_factory=Observer)
 
-    def interceptors(self, metrics: Metrics) -> list[grpc.ServerInterceptor]:
-        """What calls pass on their way in, outermost first.
+    def interceptors(self, handlers: Handlers, metrics: Metrics) -> list[grpc.ServerInterceptor]:
+        """What calls pass on their way to the `handlers`, outermost first.
 
         Raises:
             AccessError: the tokens file cannot be used.
@@ -67,7 +67,8 @@ class Operation:
         access = None if self.tokens is None else Access(self.tokens)
         limited = access is not None or self.rate_per_client
         limits = RateLimits(self.rate_per_client) if limited else None
-        return [self.observer, Gate(access, limits, metrics)]
+        admission = Admission(self.threads, self.most_calls)
+        return [self.observer, Gate(access, limits, handlers, admission, metrics)]
 
 
 @contextmanager
@@ -89,11 +90,9 @@ def listening(
         TransportError, TlsError, AccessError: it cannot listen as it was told to.
     """
     transport = operation.transport
+    handlers = Handlers(operation.threads)
     server = grpc.server(
-        futures.ThreadPoolExecutor(operation.threads, thread_name_prefix="grpc"),
-        interceptors=operation.interceptors(metrics),
-        options=transport.options(),
-        maximum_concurrent_rpcs=operation.most_calls,
+        handlers, interceptors=operation.interceptors(handlers, metrics), options=transport.options()
     )
     for service in (*services, *storeless):
         service.add_to(server)
