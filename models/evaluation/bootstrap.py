@@ -33,6 +33,27 @@ def mean_interval(values: Doubles, draws: int = 2000, seed: int = 0, share: floa
     return Interval(float(np.mean(values)), float(low), float(high), len(values))
 
 
+def ratio_interval(ours: Doubles, theirs: Doubles, draws: int = 2000, seed: int = 0) -> Interval:
+    """Percentile bootstrap of the mean of `ours` over the mean of `theirs`, of the same users in one order.
+
+    Where the latter may well be 0, the interval is as wide as that deserves.
+
+    Raises:
+        ValueError: the lengths differ, or there are no values.
+    """
+    if len(ours) != len(theirs) or not len(ours):
+        raise ValueError(f"{len(ours)} and {len(theirs)} values are not pairs: score the same users")
+    occurrences = _occurrences(len(ours), draws, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = (occurrences @ np.asarray(ours, np.float64)) / (
+            occurrences @ np.asarray(theirs, np.float64)
+        )
+        value = np.mean(ours) / np.mean(theirs)
+    drawn = np.sort(np.nan_to_num(drawn, nan=np.inf))
+    low, high = drawn[round(0.025 * (draws - 1))], drawn[round(0.975 * (draws - 1))]
+    return Interval(float(value), float(low), float(high), len(ours))
+
+
 @lru_cache(maxsize=2)
 def _occurrences(size: int, draws: int, seed: int) -> Doubles:
     """[draws, size] how often each value occurs, which is drawing the values; kept for the next metric."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +12,19 @@ import numpy as np
 
 from feature_repo.catalogue import Catalogue, load_catalogue, load_items
 from models.content import content_vectors
-from models.evaluation.bootstrap import Interval, paired_difference
+from models.evaluation.bootstrap import Interval, paired_difference, ratio_interval
+from models.evaluation.fills import WITH_STUDENT
 from models.evaluation.fold import PROFILE, TOWER, Data, Plan, run_fold
 from models.evaluation.folds import make_folds
 from models.evaluation.scores import Case, Scores
 from models.schema import TensorSchema
+from models.teachers.cases import load_logs
 from models.training.ground import Progress, Watch
 from models.training.histories import Histories, item_category_shares, load_histories
 
 BASELINE = "count_shrinkage"
+FLOOR = "segment_mean"
+"""What the lifts of a teacher and of its student are over."""
 LIFTED = ("ndcg@10", "ndcg@100", "recall@20", "hit@10", "precision@10")
 _SMALLEST_SEGMENT = 20
 
@@ -92,11 +97,13 @@ class Evaluation:
             yield from self._lifts(case)
         yield from self._segment_lifts()
         yield from self._closed()
+        yield from self._kept()
 
     def _lifts(self, case: Case) -> Iterator[Number]:
         if case.recommender == PROFILE:
             return
-        for over in ("none", BASELINE, "kshot_linear"):
+        beside = {"teacher": [FLOOR], "student": [FLOOR], WITH_STUDENT: ["fusion"]}
+        for over in ("none", BASELINE, "kshot_linear", *beside.get(case.fill.partition(":")[0], [])):
             if over != case.fill and case._replace(fill=over) in self.scores.values:
                 for metric in LIFTED:
                     gain = self.scores.lift(case, over, metric)
@@ -127,6 +134,29 @@ class Evaluation:
                 scaled = Interval(gain.value / gap, gain.low / gap, gain.high / gap, gain.n)
                 yield Number("closed.ndcg@10", case.fill, *_ordered(scaled, "share"), self._labels(case))
 
+    def kept(self, k: int) -> Interval | None:
+        """The share of the teacher's lift over the segment mean that its student keeps after `k` events."""
+        teacher, student = (self.subject(kind) for kind in ("teacher", "student"))
+        if teacher is None or student is None:
+            return None
+        floor, taught, learned = (
+            self.scores.metric(Case(TOWER, fill, k), "ndcg@10") for fill in (FLOOR, teacher, student)
+        )
+        return ratio_interval(learned - floor, taught - floor)
+
+    def subject(self, kind: str) -> str | None:
+        """The fill that is a teacher or a student, if there is one."""
+        fills = (case.fill for case in self.cases(TOWER))
+        return next((fill for fill in fills if fill.startswith(f"{kind}:")), None)
+
+    def _kept(self) -> Iterator[Number]:
+        student = self.subject("student")
+        for k in self.counts() if student is not None else ():
+            share = self.kept(k)
+            assert student is not None and share is not None
+            labels = {**self._labels(Case(TOWER, student, k)), "over": self.subject("teacher")}
+            yield Number("kept.ndcg@10", student, *_ordered(share, "share"), labels)
+
     def _labels(self, case: Case) -> dict[str, Any]:
         return {"k": case.k, "dataset": self.catalogue.name, "recommender": case.recommender}
 
@@ -154,7 +184,14 @@ def evaluate(
     items = load_items(folder, catalogue)
     histories = load_histories(folder, catalogue, items)
     shares = item_category_shares(catalogue, items)
-    data = Data(TensorSchema.of(catalogue, items), histories, content_vectors(catalogue, items), shares)
+    data = Data(
+        TensorSchema.of(catalogue, items),
+        items,
+        histories,
+        content_vectors(catalogue, items),
+        shares,
+        partial(load_logs, folder),
+    )
     splits = make_folds(histories, seed=plan.seed)[:first_folds]
     kept = cache / _digest(data, plan)
     kept.mkdir(parents=True, exist_ok=True)

@@ -5,17 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from models.evaluation.schooling import Schooling
 from models.generators.neighbours import Neighbours
 from models.generators.rung import Rung
 from models.recommenders.port import Shown
 from models.schema import Floats, Indices
 from models.training.calibrate import UNBLENDED, fit_ranking_kappa
+from models.training.crossfit import try_members
 from models.training.examples import Batch
-from models.training.fusion import fit_fusion
-from models.training.generators import Member, train_members
+from models.training.fusion import Trials, fit_fusion
+from models.training.generators import PRIORS, Member, train_members
 from models.training.ground import Ground, Progress, Watch
 
 POPULAR = "popular_padding"
+WITH_STUDENT = "fusion+student"
+RIVAL = "kshot_linear"
+"""The generator that a fusion has to be as good as, whether or not it fuses it."""
 _INPUTS = ("affinity", "history_items", "history_weights", "attributes", "count")
 
 
@@ -26,12 +31,20 @@ class Fills:
     blend with the segment's mean by the fitted κ, `blank` that with no embedding. Generators are blended
     by their own κ. `fusion` falls back to count-shrinkage after as many events as it is not proven for.
     `oracle` shows the whole history's profile, later events included: a bound. `popular_padding` is
-    `none` with the most popular items as virtual ones, the rival of all virtual items.
+    `none` with the most popular items as virtual ones, the rival of all virtual items. Where there was a
+    schooling, its teacher and student are fills too, and `fusion+student` is the fusion fused with the
+    student, which answers where either is proven.
     """
 
-    def __init__(self, ground: Ground, members: Mapping[str, Member], fused: Mapping[str, Member]) -> None:
-        fusion, self.proven = fit_fusion(ground, fused)
-        priors = {"segment_prior", "blank"}
+    def __init__(
+        self,
+        ground: Ground,
+        members: Mapping[str, Member],
+        fused: Mapping[str, Member],
+        schooling: Schooling | None = None,
+        tried: Trials | None = None,
+    ) -> None:
+        fusion, proven = fit_fusion(ground, fused, tried)
         neighbours = Neighbours(
             ground.segment_prior,
             ground.examples.item_vectors,
@@ -46,12 +59,25 @@ class Fills:
             "count_shrinkage": members["segment_prior"],
             "blank": members["blank"],
             "knn": (neighbours, near),
-            **{name: member for name, member in members.items() if name not in priors},
+            **{name: member for name, member in members.items() if name not in PRIORS},
             "fusion": (fusion, fusion.kappa()),
         }
+        self._proven = {"fusion": proven}
+        self._schooling = schooling
+        if schooling is not None:
+            self._members[schooling.student] = schooling.member
+            whole = {
+                "segment_prior": members["segment_prior"],
+                "fusion": self._members["fusion"],
+                schooling.student: schooling.member,
+            }
+            beside, gained = fit_fusion(ground, whole)
+            self._proven[WITH_STUDENT] = [any(each) for each in zip(gained, proven, strict=True)]
+            self._members[WITH_STUDENT] = (beside, beside.kappa())
         self._rungs: dict[str, Rung] = {n: ground.rung(f) for n, (f, _) in self._members.items()}
         self._ground = ground
-        self.names = ("none", POPULAR, *self._members, "oracle")
+        taught = () if schooling is None else (schooling.teacher,)
+        self.names = ("none", POPULAR, *self._members, *taught, "oracle")
 
     @property
     def kappa(self) -> dict[str, float]:
@@ -72,7 +98,10 @@ class Fills:
             vectors = torch.as_tensor(self._ground.examples.item_vectors)
             virtual = self._likeliest(batch, full[:, categories:] @ vectors.T)
             return _shown(batch, (full[:, :categories], full[:, categories:]), *virtual)
-        if name == "fusion" and not self.proves(int(batch["count"][0])):
+        if self._schooling is not None and name == self._schooling.teacher:
+            fill, virtual = self._schooling.taught(batch)
+            return _shown(batch, self._ground.task(self._schooling.kappa).blend(batch, fill), *virtual)
+        if name in self._proven and not self._proves(name, int(batch["count"][0])):
             name = "count_shrinkage"
         _, kappa = self._members[name]
         with torch.no_grad():
@@ -80,9 +109,10 @@ class Fills:
             profile = self._ground.task(kappa).blend(batch, (shares, embedding))
         return _shown(batch, profile, items.numpy(), weights.numpy())
 
-    def proves(self, count: int) -> bool:
-        """Whether the fusion answers after `count` events."""
-        return self.proven[min(count, len(self.proven) - 1)]
+    def _proves(self, fusion: str, count: int) -> bool:
+        """Whether a fusion answers after `count` events."""
+        proven = self._proven[fusion]
+        return proven[min(count, len(proven) - 1)]
 
     def _likeliest(self, batch: Batch, match: torch.Tensor | float) -> tuple[Indices, Floats]:
         """[B, M] unseen items by log popularity and match, and their weights."""
@@ -93,13 +123,20 @@ class Fills:
 
 
 def fit_fills(
-    ground: Ground, fused: tuple[str, ...], others: tuple[str, ...], seed: int, encoders: int, watch: Watch
+    ground: Ground,
+    fused: tuple[str, ...],
+    others: tuple[str, ...],
+    seed: int,
+    encoders: int,
+    watch: Watch,
+    schooling: Schooling | None = None,
 ) -> Fills:
     """Train everything that is compared; only `fused` generators become part of the fusion."""
-    beside = set(others) - set(fused)
-    members = train_members(ground, dict.fromkeys([*fused, *others]), seed, encoders, watch)
+    trained = dict.fromkeys([*fused, RIVAL, *others])
+    members = train_members(ground, trained, seed, encoders, watch)
     watch(Progress("fusion"))
-    return Fills(ground, members, {name: m for name, m in members.items() if name not in beside})
+    whole = {name: member for name, member in members.items() if name in {*PRIORS, *fused}}
+    return Fills(ground, members, whole, schooling, try_members(ground, whole, seed, watch))
 
 
 def _shown(

@@ -1,14 +1,16 @@
 """One fold: train on its warm users, then fill and rank for everyone it holds out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
+from feature_repo.catalogue import Items
 from models.evaluation.conformal import FEWEST, conformal_radius, profile_errors
 from models.evaluation.fills import POPULAR, Fills, fit_fills
 from models.evaluation.metrics import METRICS, Yardstick, best_items, measure
+from models.evaluation.schooling import Curriculum, Logs, educate
 from models.evaluation.scores import Case, Scores
 from models.recommenders.boosted import Boosted
 from models.recommenders.features import WARM_EVENTS
@@ -39,12 +41,18 @@ _ROWS = 512
 
 @dataclass(frozen=True)
 class Data:
-    """A data set, ready to be split."""
+    """A data set, ready to be split.
+
+    Attributes:
+        logs: reads what teachers are shown of users.
+    """
 
     schema: TensorSchema
+    items: Items
     histories: Histories
     content: Floats
     item_shares: Floats
+    logs: Logs
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class Plan:
 
     Attributes:
         others: generators beside those that are fused.
-        recommenders: names of the recommenders beside the two-tower, of `RIVALS`.
+        recommenders: names of the recommenders beside the two-tower, of `fit_rival`.
+        curriculum: how a teacher and a student are trained; None for neither.
     """
 
     seed: int = 0
@@ -62,6 +71,7 @@ class Plan:
     counts: tuple[int, ...] = COUNTS
     others: tuple[str, ...] = ()
     recommenders: tuple[str, ...] = ("item_knn", "ease", "sequence", "lightgbm")
+    curriculum: Curriculum | None = field(default_factory=Curriculum)
 
 
 def run_fold(data: Data, split: Split, plan: Plan, watch: Watch) -> Scores:
@@ -73,7 +83,12 @@ def run_fold(data: Data, split: Split, plan: Plan, watch: Watch) -> Scores:
     ground = lay_ground(
         data.schema, data.histories, split, data.content, data.item_shares, plan.seed, plan.rankers, watch
     )
-    fills = fit_fills(ground, FUSED, plan.others, plan.seed, plan.encoders, watch)
+    schooling = None
+    if plan.curriculum is not None and data.schema.item_count <= DENSE_ITEMS:
+        schooling = educate(
+            ground, data.histories, data.logs, data.items, plan.counts, plan.curriculum, plan.seed, watch
+        )
+    fills = fit_fills(ground, FUSED, plan.others, plan.seed, plan.encoders, watch, schooling)
     return score_fold(data, ground, fills, plan, watch)
 
 

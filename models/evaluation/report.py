@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from models.evaluation.bootstrap import mean_interval, paired_difference
 from models.evaluation.conformal import NOMINAL
-from models.evaluation.evaluation import BASELINE, LIFTED, Evaluation
+from models.evaluation.evaluation import BASELINE, FLOOR, LIFTED, Evaluation
+from models.evaluation.fills import WITH_STUDENT
 from models.evaluation.fold import PROFILE, TOWER
 from models.evaluation.scores import Case
 
@@ -29,7 +30,10 @@ _DRAWN = (
     "vae",
     "gan",
     "diffusion",
+    "teacher:behaviour",
+    "student:tiny",
     "fusion",
+    WITH_STUDENT,
 )
 _PAGE = Template(files("models.evaluation").joinpath("report.html").read_text("utf-8"))
 
@@ -43,6 +47,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         folds=evaluation.folds,
         without=_without(evaluation),
         table=_table(evaluation, [TOWER]),
+        taught=_taught(evaluation),
         rivals=_table(evaluation, rivals) if rivals else "<p>None was asked for.</p>",
         lift=_picture(lambda figure: _draw_lift(figure, evaluation), (10, 4.5)),
         reliability=_picture(lambda figure: _draw_reliability(figure, evaluation), (10, 3.2)),
@@ -99,6 +104,32 @@ def _table(evaluation: Evaluation, recommenders: Sequence[str]) -> str:
                 cells.append(f'<td class="{mark}">{mean:.3f} <small>{gain.value:+.3f}</small></td>')
             name = fill if recommender == TOWER else f"{recommender}: {fill}"
             body.append(f"<tr><td>{html.escape(name)}</td>{''.join(cells)}</tr>")
+    return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
+
+
+def _taught(evaluation: Evaluation) -> str:
+    """By k, what a teacher and its student gain over the segment mean, and the fusion by the student."""
+    teacher, student = evaluation.subject("teacher"), evaluation.subject("student")
+    if teacher is None or student is None:
+        return "<p>None was trained.</p>"
+    counts = evaluation.counts()
+    head = "".join(f"<th>k = {k}</th>" for k in counts)
+    body = []
+    for fill, over in ((teacher, FLOOR), (student, FLOOR), (WITH_STUDENT, "fusion")):
+        cells = []
+        for k in counts:
+            gain = evaluation.scores.lift(Case(TOWER, fill, k), over, METRIC)
+            mark = "up" if gain.low > 0 else "down" if gain.high < 0 else ""
+            interval = f"<small>{gain.low:+.3f} to {gain.high:+.3f}</small>"
+            cells.append(f'<td class="{mark}">{gain.value:+.3f} {interval}</td>')
+        body.append(f"<tr><td>{html.escape(fill)} over {over}</td>{''.join(cells)}</tr>")
+    shares = [evaluation.kept(k) for k in counts]
+    kept = "".join(
+        f"<td>{share.value:.0%} <small>{share.low:.0%} to {share.high:.0%}</small></td>"
+        for share in shares
+        if share is not None
+    )
+    body.append(f"<tr><td>share of the teacher's lift that the student keeps</td>{kept}</tr>")
     return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
 
 

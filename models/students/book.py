@@ -69,6 +69,21 @@ class Book:
         np.add.at(scores, (np.arange(len(items))[:, None], items), labels)
         return scores
 
+    def rows_of(self, users: Indices, count: int) -> Indices:
+        """[B] where the lessons about these users after `count` events are.
+
+        Raises:
+            TrainingError: there is none about one of them.
+        """
+        rows = np.flatnonzero(self.counts == count)
+        rows = rows[np.argsort(self.users[rows], kind="stable")]
+        places = np.searchsorted(self.users[rows], users)
+        if len(rows) == 0 or (self.users[rows[np.minimum(places, len(rows) - 1)]] != users).any():
+            raise TrainingError(
+                f"{self.teacher} was not asked about everyone after {count} events: teach them"
+            )
+        return rows[places]
+
     def fill(self, rows: Indices | slice, item_vectors: Floats) -> tuple[torch.Tensor, torch.Tensor]:
         """What the teacher itself would fill in: shares [n, C], and the mean vector [n, D] of its items."""
         expected = np.einsum("nm,nmd->nd", self.labels[rows], item_vectors[self.items[rows]])

@@ -20,12 +20,16 @@ UNBLENDED = {"affinity": 1e9, "embedding": 1e9, "virtual_items": 1e9}
 
 
 def fit_ranking_kappa(task: Task, filler: torch.nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-    """κ of the blend with the best NDCG@10 and Recall@20 under the ranker: a prior used as well as can be.
+    """`fit_fill_kappa` of what `filler` fills in."""
+    with torch.no_grad():
+        return fit_fill_kappa(task, [fill_of(filler, batch) for batch in batches], batches)
+
+
+def fit_fill_kappa(task: Task, fills: Sequence[Fill], batches: Sequence[Batch]) -> dict[str, float]:
+    """κ of the blend with the best NDCG@10 and Recall@20 under the ranker: a fill used as well as can be.
 
     Searched block by block, the embedding's twice, since it matters more.
     """
-    with torch.no_grad():
-        fills = [fill_of(filler, batch) for batch in batches]
 
     def quality(affinity: float, embedding: float) -> float:
         tried = Task(task.ranker, kappas(affinity, embedding), task.spread)

@@ -70,8 +70,8 @@ class Examples:
     def batch(self, cut: Cut, complete: bool = True, items: Indices | None = None) -> Batch:
         """What `cut` shows and what remains.
 
-        Holds the schema's inputs, `observed_embedding` [B, D], the user tower's `log_count` and
-        `mean_value`, `seen` and `later` [B, I] (1 where an item is shown; where it is used and not
+        Holds `users` [B], the schema's inputs, `observed_embedding` [B, D], the user tower's `log_count`
+        and `mean_value`, `seen` and `later` [B, I] (1 where an item is shown; where it is used and not
         shown), and, if `complete`, `full` [B, C + D]: the profile of all the user's events.
 
         Args:
@@ -84,6 +84,7 @@ class Examples:
         tower = tower_inputs(observed, pooled, pooled, value, self.assumed_value)
         seen, used = self.uses(cut, items), self.uses(histories.after(cut.users, 0), items)
         arrays = {
+            "users": cut.users,
             **observed,
             "observed_embedding": pooled,
             "log_count": tower["log_count"],
@@ -164,30 +165,36 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def ranking_loss(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+def ranking_loss(scores: torch.Tensor, batch: Batch, stress: torch.Tensor | float = 1.0) -> torch.Tensor:
     """Cross-entropy of later items against all unseen ones, the mean over users.
 
     A user weighs as the root of their number of later items: by the number itself a few heavy users
     would decide, and equally, those with two events left would.
+
+    Args:
+        stress: [B] what each user's loss is multiplied by.
     """
     logs = torch.log_softmax(_weighed(scores, batch).masked_fill(batch["seen"] > 0, -1e9), dim=1)
     later = batch["later"]
     count = later.sum(dim=1).clamp(min=1)
     weight = count.sqrt() * (later.sum(dim=1) > 0)
-    return -((later * logs).sum(dim=1) / count * weight).sum() / weight.sum().clamp(min=1e-9)
+    return -((later * logs).sum(dim=1) / count * weight * stress).sum() / weight.sum().clamp(min=1e-9)
 
 
-def top_loss(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+def top_loss(scores: torch.Tensor, batch: Batch, stress: torch.Tensor | float = 1.0) -> torch.Tensor:
     """How unlikely an unseen item drawn by its score is one the user did use later, the mean over users.
 
     Scores are sharpened, so the draw is from the top of the list: the cross-entropy asks for all later
     items, this for any of them to be first.
+
+    Args:
+        stress: [B] what each user's loss is multiplied by.
     """
     sharpened = _weighed(_SHARPENING * scores, batch).masked_fill(batch["seen"] > 0, -1e9)
     later = sharpened.masked_fill(batch["later"] == 0, -1e9)
     unlikely = torch.logsumexp(sharpened, dim=1) - torch.logsumexp(later, dim=1)
     foreseeable = batch["later"].sum(dim=1) > 0
-    return (unlikely * foreseeable).sum() / foreseeable.sum().clamp(min=1)
+    return (unlikely * foreseeable * stress).sum() / foreseeable.sum().clamp(min=1)
 
 
 def _weighed(scores: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """The evaluation: metrics by hand, folds without leaks, radii that hold, and a fold from data to report."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.evaluation.conformal import conformal_radius
 from models.evaluation.evaluation import Evaluation, Number, evaluate
@@ -13,12 +16,20 @@ from models.evaluation.folds import make_folds
 from models.evaluation.metrics import Yardstick, best_items, measure
 from models.evaluation.ranking import score_table
 from models.evaluation.report import write_report
+from models.evaluation.schooling import Curriculum, educate
 from models.evaluation.scores import Case, Scores
 from models.recommenders.linear import fit_ease, fit_item_knn
+from models.teachers.cases import load_logs
+from models.teachers.port import Case as Asked
+from models.teachers.port import CaseEvent
+from models.training.ground import unwatched
+from models.training.loop import Schedule
 from models.training.split import TrainingError
 from tests import checkerboard
 
-PLAN = Plan(rankers=1, encoders=1, counts=(0, 3))
+BRIEF = Schedule(epochs=1, steps=2)
+CURRICULUM = Curriculum(teaching=BRIEF, distilling=BRIEF)
+PLAN = Plan(rankers=1, encoders=1, counts=(0, 3), curriculum=CURRICULUM)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +125,7 @@ def test_a_fold_holds_every_fill_recommender_and_count(evaluation: Evaluation) -
     assert evaluation.recommenders() == [TOWER, "item_knn", "ease", "sequence", "lightgbm"]
     fills = {case.fill for case in evaluation.cases(TOWER)}
     assert {"none", "segment_mean", "count_shrinkage", "knn", "kshot_linear", "fusion", "oracle"} <= fills
+    assert {"teacher:behaviour", "student:tiny", "fusion+student"} <= fills
     for case in evaluation.cases("ease"):
         values = evaluation.scores.metric(case, "ndcg@10")
         assert len(values) == 16 and (values >= 0).all() and (values <= 1).all()
@@ -128,7 +140,11 @@ def test_the_oracle_sees_more_than_anyone(evaluation: Evaluation) -> None:
 
 def test_numbers_carry_their_case_and_interval(numbers: list[Number]) -> None:
     lifts = [number for number in numbers if number.measure == "lift.ndcg@10"]
-    assert {"none", "count_shrinkage", "kshot_linear"} == {number.labels["over"] for number in lifts}
+    assert {n.labels["over"] for n in lifts if n.subject == "encoder"} == {
+        "none",
+        "count_shrinkage",
+        "kshot_linear",
+    }
     for number in lifts:
         assert number.low is not None and number.high is not None
         assert number.low <= number.value <= number.high
@@ -136,6 +152,57 @@ def test_numbers_carry_their_case_and_interval(numbers: list[Number]) -> None:
     assert {"evaluate.coverage@10", "closed.ndcg@10", "evaluate.novelty"} <= {n.measure for n in numbers}
     level = [n for n in lifts if n.subject == "oracle" and n.labels["over"] == "none"]
     assert len(level) == 2 * 5
+
+
+def test_a_student_is_measured_by_its_teacher_and_a_fusion_by_the_one_without_it(
+    evaluation: Evaluation, numbers: list[Number]
+) -> None:
+    over = {(n.subject, n.labels["over"]) for n in numbers if n.measure == "lift.ndcg@10"}
+    assert {
+        ("teacher:behaviour", "segment_mean"),
+        ("student:tiny", "segment_mean"),
+        ("fusion+student", "fusion"),
+    } <= over
+    kept = {n.labels["k"]: n for n in numbers if n.measure == "kept.ndcg@10"}
+    assert kept.keys() == {0, 3}
+    floor, taught, learned = (
+        evaluation.scores.metric(Case(TOWER, fill, 3), "ndcg@10").mean()
+        for fill in ("segment_mean", "teacher:behaviour", "student:tiny")
+    )
+    assert kept[3].value == pytest.approx((learned - floor) / (taught - floor))
+    assert kept[3].labels["over"] == "teacher:behaviour"
+
+
+def test_held_out_users_teach_neither_teacher_nor_student() -> None:
+    histories, (_, items) = checkerboard.histories(), checkerboard.catalogue_and_items()
+    split = make_folds(histories)[0]
+    ground = checkerboard.trained().ground
+    ground = dataclasses.replace(ground, split=split, validation=split.validation)
+    held_out = {histories.user_ids[user] for user in split.held_out}
+
+    def otherwise(user_ids: Sequence[str], before_ms: int | None) -> list[Asked]:
+        """Logs in which held-out users used nothing but the first item."""
+        return [
+            Asked(log.user_id, {}, (CaseEvent("i0", "rating", 1.0),) * log.count)
+            if log.user_id in held_out
+            else log
+            for log in load_logs(checkerboard.shop(), user_ids, before_ms)
+        ]
+
+    weights, said = [], []
+    for logs in (partial(load_logs, checkerboard.shop()), otherwise):
+        schooling = educate(ground, histories, logs, items, (0, 3), CURRICULUM, 0, unwatched)
+        weights.append(schooling.member[0].state_dict())
+        said.append(
+            [
+                schooling.taught(ground.examples.batch(histories.first(users, 3)))[0][0]
+                for users in (split.warm, split.held_out)
+            ]
+        )
+    for name, values in weights[0].items():
+        torch.testing.assert_close(values, weights[1][name], rtol=0, atol=0)
+    torch.testing.assert_close(said[0][0], said[1][0], rtol=0, atol=0)
+    assert (said[0][1] - said[1][1]).abs().max() > 0
 
 
 def test_a_fold_that_was_kept_is_not_run_again(cache: Path, evaluation: Evaluation) -> None:
