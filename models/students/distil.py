@@ -10,7 +10,14 @@ from torch import nn
 
 from models.schema import Floats
 from models.students.book import Book
-from models.students.losses import HiddenLoss, share_loss, soft_label_loss
+from models.students.losses import (
+    HiddenLoss,
+    faded,
+    profile_loss,
+    share_loss,
+    soft_label_loss,
+    truth_loss,
+)
 from models.students.prune import prune
 from models.students.reasons import Reasons, fit_reasons
 from models.students.student import SIZES, SizeName, Student
@@ -38,13 +45,15 @@ class Mix:
         ranked: soft labels against the frozen ranker's scores for the blended answer.
         taste: soft labels against the scores by which virtual items are chosen.
         shares: the teacher's affinity.
+        aligned: the blended answer beside the teacher's own, the more so the more events are known.
         hidden: the teacher's hidden state.
     """
 
     temperature: float = 2.0
-    ranked: float = 0.3
+    ranked: float = 0.5
     taste: float = 0.1
     shares: float = 0.1
+    aligned: float = 1.0
     hidden: float = 0.05
 
 
@@ -96,14 +105,14 @@ def distil(
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
         batch = ground.examples.sampled_batch(few_shot(histories, users, MOST_SHOWN, rng), rng=rng)
-        loss = ground.shrinkage.loss(batch, fill_of(student, batch))
+        loss = truth_loss(ground.shrinkage, batch, fill_of(student, batch))
         for desk in desks:
             loss = loss + desk.loss(student, rng) / len(desks)
         return loss
 
     def validation_loss() -> float:
         with torch.no_grad():
-            losses = [ground.shrinkage.loss(batch, fill_of(student, batch)) for batch in ground.batches]
+            losses = [truth_loss(ground.shrinkage, b, fill_of(student, b)) for b in ground.batches]
         return float(np.mean([loss.item() for loss in losses]))
 
     name = "student" if start is None else "student-again"
@@ -193,9 +202,13 @@ class _Desk:
         def taught(scores: torch.Tensor) -> torch.Tensor:
             return soft_label_loss(scores.masked_fill(_seen(batch), _SEEN), items, labels, mix.temperature)
 
-        loss = mix.ranked * taught(task.scores(batch, task.blend(batch, fill)))
+        profile, count = task.blend(batch, fill), batch["count"][:, 0]
+        loss = mix.ranked * faded(batch["count"]) * taught(task.scores(batch, profile))
         loss = loss + mix.taste * taught(taste_scores(ground, fill[1]))
         loss = loss + mix.shares * share_loss(fill[0], torch.as_tensor(book.affinity[rows]))
+        expected = torch.cat(task.blend(batch, book.fill(rows, ground.examples.item_vectors)), dim=1)
+        away = profile_loss(torch.cat(profile, dim=1), expected, task.spread)
+        loss = loss + mix.aligned * count / (count + 1) * away
         if isinstance(self.hidden, HiddenLoss):
             loss = loss + mix.hidden * self.hidden(hidden, torch.as_tensor(book.embedding[rows]))
         return self._trust * loss.mean()

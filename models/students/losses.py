@@ -1,7 +1,37 @@
-"""What a student makes small: its distance to soft labels, to a teacher's shares and hidden states."""
+"""What a student makes small: its distance to later events, to soft labels, and to a teacher's answers."""
 
 import torch
 from torch import nn
+
+from models.training.examples import Batch, ranking_loss, top_loss
+from models.training.generator import RANKING_WEIGHT, TOP_WEIGHT, Fill, Task
+
+_FADING = 2.0
+_PROFILE, _KNOWN_PROFILE, _KNOWN = 0.03, 0.5, 3.0
+
+
+def faded(count: torch.Tensor) -> torch.Tensor:
+    """[B] what a ranking counts after so many events [B, 1], in 0..1.
+
+    Where little is known, the list is all there is to learn. Where more is, the observed says most of it,
+    and a ranking is learned by heart sooner than from it: the profile itself is the better lesson.
+    """
+    return (_FADING / (count + _FADING))[:, 0]
+
+
+def truth_loss(task: Task, batch: Batch, fill: Fill) -> torch.Tensor:
+    """How badly the ranker foresees from the blended answer, and how far that is from the full profile."""
+    scores, stress = task.scores(batch, task.blend(batch, fill)), faded(batch["count"])
+    ranking = ranking_loss(scores, batch, stress) + TOP_WEIGHT * top_loss(scores, batch, stress)
+    known = batch["count"][:, 0] / (batch["count"][:, 0] + _KNOWN)
+    wrong = profile_loss(torch.cat(task.blend(batch, fill), dim=1), batch["full"], task.spread)
+    return RANKING_WEIGHT * ranking + ((_PROFILE + _KNOWN_PROFILE * known) * wrong).mean()
+
+
+def profile_loss(profile: torch.Tensor, expected: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+    """[B] mean squared error of profiles [B, C + D], in units of variances [C + D]."""
+    error: torch.Tensor = ((profile - expected) ** 2 / spread).mean(dim=1)
+    return error
 
 
 def soft_label_loss(
