@@ -68,7 +68,7 @@ def evaluate(
         progress.update(task, description="intervals")
         rows = [Row(*number) for number in evaluation.numbers()]
         progress.update(task, description="cold items")
-        rows += cold_items(source, folder / "vectors")
+        rows += cold_items(evaluation, source, folder / "vectors")
         arguments = {"data": str(data) if data else None, "quick": quick, "seed": seed}
         write_results(folder / "results.json", "evaluate", started, arguments, rows)
         write_report(evaluation, folder / "report.html")
@@ -78,32 +78,31 @@ def evaluate(
     )
 
 
-def cold_items(source: Path, cache: Path) -> "list[Row]":
+def cold_items(evaluation: "Evaluation", source: Path, cache: Path) -> "list[Row]":
     """Recall of items held out of training, by words and, where an encoder is installed, by meaning.
 
     Catalogues too large for a matrix of items by items are left out.
     """
-    from feature_repo.catalogue import load_catalogue, load_items
+    from feature_repo.catalogue import load_items
     from kindling.results import Row
     from models.content import content_vectors
     from models.evaluation.cold_items import measure_cold_items
     from models.knowledge.views import fuse_views
     from models.teachers.encoder import SentenceEncoder, packaged_encoder
     from models.training.examples import DENSE_ITEMS
-    from models.training.histories import item_category_shares, load_histories
+    from models.training.histories import item_category_shares
 
-    catalogue = load_catalogue(source)
+    catalogue = evaluation.catalogue
     items = load_items(source, catalogue)
     if len(items) > DENSE_ITEMS:
         return []
-    histories, shares = load_histories(source, catalogue, items), item_category_shares(catalogue, items)
+    shares = item_category_shares(catalogue, items)
     views = {"words": content_vectors(catalogue, items)}
     encoder = packaged_encoder()
     if encoder is not None:
         views["text"] = SentenceEncoder(encoder).encode(items.texts, cache)
-    return [
-        Row(*number) for number in measure_cold_items(histories, fuse_views(views), shares, catalogue.name)
-    ]
+    measured = measure_cold_items(evaluation.histories, fuse_views(views), shares, catalogue.name)
+    return [Row(*number) for number in measured]
 
 
 def table_of(evaluation: "Evaluation") -> Table:

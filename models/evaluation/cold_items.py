@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.bootstrap import Doubles, mean_interval, paired_difference
+from models.evaluation.bootstrap import Doubles, mean_interval, paired_difference, ratio_interval
 from models.evaluation.evaluation import Number
 from models.schema import Floats, Indices
 from models.training.histories import Histories
@@ -74,19 +74,8 @@ def measure_cold_items(
                 gain = paired_difference(values, theirs)
                 numbers.append(_number("lift.cold_items.recall@20", subject, gain, "share", against))
                 if theirs.mean() > 0:
-                    times = float(values.mean() / theirs.mean())
-                    numbers.append(
-                        Number(
-                            "ratio.cold_items.recall@20",
-                            subject,
-                            times,
-                            "times",
-                            None,
-                            None,
-                            len(values),
-                            against,
-                        )
-                    )
+                    times = ratio_interval(values, theirs)
+                    numbers.append(_number("ratio.cold_items.recall@20", subject, times, "times", against))
     return numbers
 
 
