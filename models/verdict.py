@@ -9,6 +9,10 @@ from models.registry import Pointer, RegistryError
 FOLDER = "verdicts"
 
 
+class Unproven(RegistryError):
+    """A version was not found to be as good as the active one; the message says how to go on."""
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """How a bundle did beside a rival on users that neither was trained on.
 
@@ -77,18 +81,19 @@ def require_verdict(root: Path, version: str, pointer: Pointer) -> None:
     One that has been active, and any where none is, needs no verdict.
 
     Raises:
-        RegistryError: it was not compared with the active version, or may be worse; how to go on.
+        Unproven: it was not compared with the active version, or may be worse.
+        RegistryError: its verdict is malformed.
     """
     if pointer.active is None or version in pointer.history:
         return
     verdict = read_verdict(root, version)
     if verdict is None or verdict.rival != pointer.active:
-        raise RegistryError(
+        raise Unproven(
             f"{version} was not compared with {pointer.active}, which is active: "
             f"`kindling models compare {version}`, or activate it with --force"
         )
     if not verdict.passed:
-        raise RegistryError(f"{verdict}: train on more data, or activate it with --force")
+        raise Unproven(f"{verdict}: train on more data, or activate it with --force")
 
 
 def _path(root: Path, version: str) -> Path:

@@ -4,6 +4,7 @@
     ├── InvalidField       INVALID_ARGUMENT     a field is missing or wrong; names it
     │   └── NotFound       NOT_FOUND            a field names something that is not there
     ├── ModelUnavailable   FAILED_PRECONDITION  no bundle serves, or the caller packed for another one
+    ├── ModelUnproven      FAILED_PRECONDITION  a bundle was not found to be as good as the one that serves
     ├── Unauthenticated    UNAUTHENTICATED      no token, or one that nobody was given
     ├── PermissionDenied   PERMISSION_DENIED    the caller may not call this method
     ├── Overloaded         RESOURCE_EXHAUSTED   too much is queued, or a rate is used up; says when to retry
@@ -71,6 +72,22 @@ class ModelUnavailable(RequestError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "MODEL_UNAVAILABLE"
+
+
+class ModelUnproven(RequestError):
+    """A bundle was not found to be as good as the one that serves."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MODEL_UNPROVEN"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} (here, the field force)")
+
+    def details(self) -> list[any_pb2.Any]:
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type="VERDICT", subject="model_version", description=str(self)
+        )
+        return [*super().details(), _packed(error_details_pb2.PreconditionFailure(violations=[violation]))]
 
 
 class Unauthenticated(RequestError):

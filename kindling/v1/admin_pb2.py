@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kindling/v1/admin.proto\x12\x0bkindling.v1\"\x13\n\x11ListModelsRequest\"%\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xd1\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x11\n\tcutoff_ms\x18\x03 \x01(\x03\x12$\n\x07metrics\x18\x04 \x03(\x0b\x32\x13.kindling.v1.Metric\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12\x14\n\x0c\x63\x61nary_share\x18\x08 \x01(\x01\x12\x14\n\x0cshadow_share\x18\t \x01(\x01\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.kindling.v1.Model\"-\n\x14\x41\x63tivateModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"H\n\x15\x41\x63tivateModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t\"\x16\n\x14RollbackModelRequest\"H\n\x15RollbackModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t2\x8d\x02\n\x0c\x41\x64minService\x12M\n\nListModels\x12\x1e.kindling.v1.ListModelsRequest\x1a\x1f.kindling.v1.ListModelsResponse\x12V\n\rActivateModel\x12!.kindling.v1.ActivateModelRequest\x1a\".kindling.v1.ActivateModelResponse\x12V\n\rRollbackModel\x12!.kindling.v1.RollbackModelRequest\x1a\".kindling.v1.RollbackModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kindling/v1/admin.proto\x12\x0bkindling.v1\"\x13\n\x11ListModelsRequest\"%\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xd1\x01\n\x05Model\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x1a\n\x12schema_fingerprint\x18\x02 \x01(\t\x12\x11\n\tcutoff_ms\x18\x03 \x01(\x03\x12$\n\x07metrics\x18\x04 \x03(\x0b\x32\x13.kindling.v1.Metric\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x0f\n\x07serving\x18\x06 \x01(\x08\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12\x14\n\x0c\x63\x61nary_share\x18\x08 \x01(\x01\x12\x14\n\x0cshadow_share\x18\t \x01(\x01\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.kindling.v1.Model\"<\n\x14\x41\x63tivateModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"H\n\x15\x41\x63tivateModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t\"\x16\n\x14RollbackModelRequest\"H\n\x15RollbackModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t\"Z\n\x0fTryModelRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12!\n\x05trial\x18\x02 \x01(\x0e\x32\x12.kindling.v1.Trial\x12\r\n\x05share\x18\x03 \x01(\x01\"8\n\x10TryModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"4\n\x0f\x45ndTrialRequest\x12!\n\x05trial\x18\x01 \x01(\x0e\x32\x12.kindling.v1.Trial\")\n\x10\x45ndTrialResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"$\n\x13PromoteModelRequest\x12\r\n\x05\x66orce\x18\x01 \x01(\x08\"G\n\x14PromoteModelResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t*B\n\x05Trial\x12\x15\n\x11TRIAL_UNSPECIFIED\x10\x00\x12\x10\n\x0cTRIAL_CANARY\x10\x01\x12\x10\n\x0cTRIAL_SHADOW\x10\x02\x32\xf4\x03\n\x0c\x41\x64minService\x12M\n\nListModels\x12\x1e.kindling.v1.ListModelsRequest\x1a\x1f.kindling.v1.ListModelsResponse\x12V\n\rActivateModel\x12!.kindling.v1.ActivateModelRequest\x1a\".kindling.v1.ActivateModelResponse\x12V\n\rRollbackModel\x12!.kindling.v1.RollbackModelRequest\x1a\".kindling.v1.RollbackModelResponse\x12G\n\x08TryModel\x12\x1c.kindling.v1.TryModelRequest\x1a\x1d.kindling.v1.TryModelResponse\x12G\n\x08\x45ndTrial\x12\x1c.kindling.v1.EndTrialRequest\x1a\x1d.kindling.v1.EndTrialResponse\x12S\n\x0cPromoteModel\x12 .kindling.v1.PromoteModelRequest\x1a!.kindling.v1.PromoteModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kindling.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TRIAL']._serialized_start=962
+  _globals['_TRIAL']._serialized_end=1028
   _globals['_LISTMODELSREQUEST']._serialized_start=40
   _globals['_LISTMODELSREQUEST']._serialized_end=59
   _globals['_METRIC']._serialized_start=61
@@ -40,13 +42,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSRESPONSE']._serialized_start=312
   _globals['_LISTMODELSRESPONSE']._serialized_end=368
   _globals['_ACTIVATEMODELREQUEST']._serialized_start=370
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=415
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=417
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=489
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=491
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=513
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=515
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=587
-  _globals['_ADMINSERVICE']._serialized_start=590
-  _globals['_ADMINSERVICE']._serialized_end=859
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=430
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=432
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=504
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=506
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=528
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=530
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=602
+  _globals['_TRYMODELREQUEST']._serialized_start=604
+  _globals['_TRYMODELREQUEST']._serialized_end=694
+  _globals['_TRYMODELRESPONSE']._serialized_start=696
+  _globals['_TRYMODELRESPONSE']._serialized_end=752
+  _globals['_ENDTRIALREQUEST']._serialized_start=754
+  _globals['_ENDTRIALREQUEST']._serialized_end=806
+  _globals['_ENDTRIALRESPONSE']._serialized_start=808
+  _globals['_ENDTRIALRESPONSE']._serialized_end=849
+  _globals['_PROMOTEMODELREQUEST']._serialized_start=851
+  _globals['_PROMOTEMODELREQUEST']._serialized_end=887
+  _globals['_PROMOTEMODELRESPONSE']._serialized_start=889
+  _globals['_PROMOTEMODELRESPONSE']._serialized_end=960
+  _globals['_ADMINSERVICE']._serialized_start=1031
+  _globals['_ADMINSERVICE']._serialized_end=1531
 # @@protoc_insertion_point(module_scope)

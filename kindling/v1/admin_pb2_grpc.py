@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Says which model serves. A service of its own, since it is a permission of its own.
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,25 @@ class AdminServiceStub:
                 request_serializer=kindling_dot_v1_dot_admin__pb2.RollbackModelRequest.SerializeToString,
                 response_deserializer=kindling_dot_v1_dot_admin__pb2.RollbackModelResponse.FromString,
                 _registered_method=True)
+        self.TryModel = channel.unary_unary(
+                '/kindling.v1.AdminService/TryModel',
+                request_serializer=kindling_dot_v1_dot_admin__pb2.TryModelRequest.SerializeToString,
+                response_deserializer=kindling_dot_v1_dot_admin__pb2.TryModelResponse.FromString,
+                _registered_method=True)
+        self.EndTrial = channel.unary_unary(
+                '/kindling.v1.AdminService/EndTrial',
+                request_serializer=kindling_dot_v1_dot_admin__pb2.EndTrialRequest.SerializeToString,
+                response_deserializer=kindling_dot_v1_dot_admin__pb2.EndTrialResponse.FromString,
+                _registered_method=True)
+        self.PromoteModel = channel.unary_unary(
+                '/kindling.v1.AdminService/PromoteModel',
+                request_serializer=kindling_dot_v1_dot_admin__pb2.PromoteModelRequest.SerializeToString,
+                response_deserializer=kindling_dot_v1_dot_admin__pb2.PromoteModelResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """Says which model serves. A service of its own, since it is a permission of its own.
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own.
     """
 
     def ListModels(self, request, context):
@@ -65,6 +80,7 @@ class AdminServiceServicer:
 
     def ActivateModel(self, request, context):
         """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one.
+        FAILED_PRECONDITION unless it was found not to be worse than the active one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +88,27 @@ class AdminServiceServicer:
 
     def RollbackModel(self, request, context):
         """Lets the bundle before the active one serve again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TryModel(self, request, context):
+        """Tries a bundle beside the active one, once it is verified and warm, in place of another in that trial.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndTrial(self, request, context):
+        """Ends a trial.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteModel(self, request, context):
+        """Lets the canary serve everyone. FAILED_PRECONDITION as for ActivateModel.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,6 +132,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=kindling_dot_v1_dot_admin__pb2.RollbackModelRequest.FromString,
                     response_serializer=kindling_dot_v1_dot_admin__pb2.RollbackModelResponse.SerializeToString,
             ),
+            'TryModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.TryModel,
+                    request_deserializer=kindling_dot_v1_dot_admin__pb2.TryModelRequest.FromString,
+                    response_serializer=kindling_dot_v1_dot_admin__pb2.TryModelResponse.SerializeToString,
+            ),
+            'EndTrial': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndTrial,
+                    request_deserializer=kindling_dot_v1_dot_admin__pb2.EndTrialRequest.FromString,
+                    response_serializer=kindling_dot_v1_dot_admin__pb2.EndTrialResponse.SerializeToString,
+            ),
+            'PromoteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteModel,
+                    request_deserializer=kindling_dot_v1_dot_admin__pb2.PromoteModelRequest.FromString,
+                    response_serializer=kindling_dot_v1_dot_admin__pb2.PromoteModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'kindling.v1.AdminService', rpc_method_handlers)
@@ -104,7 +156,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Says which model serves. A service of its own, since it is a permission of its own.
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own.
     """
 
     @staticmethod
@@ -178,6 +230,87 @@ class AdminService:
             '/kindling.v1.AdminService/RollbackModel',
             kindling_dot_v1_dot_admin__pb2.RollbackModelRequest.SerializeToString,
             kindling_dot_v1_dot_admin__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TryModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kindling.v1.AdminService/TryModel',
+            kindling_dot_v1_dot_admin__pb2.TryModelRequest.SerializeToString,
+            kindling_dot_v1_dot_admin__pb2.TryModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndTrial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kindling.v1.AdminService/EndTrial',
+            kindling_dot_v1_dot_admin__pb2.EndTrialRequest.SerializeToString,
+            kindling_dot_v1_dot_admin__pb2.EndTrialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kindling.v1.AdminService/PromoteModel',
+            kindling_dot_v1_dot_admin__pb2.PromoteModelRequest.SerializeToString,
+            kindling_dot_v1_dot_admin__pb2.PromoteModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

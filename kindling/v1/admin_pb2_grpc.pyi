@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Says which model serves. A service of its own, since it is a permission of its own."""
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,24 +36,40 @@ class AdminServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ListModelsResponse]
     """All bundles there are, oldest first."""
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ActivateModelRequest, _admin_pb2.ActivateModelResponse]
-    """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one."""
+    """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one.
+    FAILED_PRECONDITION unless it was found not to be worse than the active one.
+    """
     RollbackModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RollbackModelRequest, _admin_pb2.RollbackModelResponse]
     """Lets the bundle before the active one serve again."""
+    TryModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TryModelRequest, _admin_pb2.TryModelResponse]
+    """Tries a bundle beside the active one, once it is verified and warm, in place of another in that trial."""
+    EndTrial: _grpc.UnaryUnaryMultiCallable[_admin_pb2.EndTrialRequest, _admin_pb2.EndTrialResponse]
+    """Ends a trial."""
+    PromoteModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PromoteModelRequest, _admin_pb2.PromoteModelResponse]
+    """Lets the canary serve everyone. FAILED_PRECONDITION as for ActivateModel."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Says which model serves. A service of its own, since it is a permission of its own."""
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ListModelsResponse]  # type: ignore[assignment]
     """All bundles there are, oldest first."""
     ActivateModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ActivateModelRequest, _admin_pb2.ActivateModelResponse]  # type: ignore[assignment]
-    """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one."""
+    """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one.
+    FAILED_PRECONDITION unless it was found not to be worse than the active one.
+    """
     RollbackModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.RollbackModelRequest, _admin_pb2.RollbackModelResponse]  # type: ignore[assignment]
     """Lets the bundle before the active one serve again."""
+    TryModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.TryModelRequest, _admin_pb2.TryModelResponse]  # type: ignore[assignment]
+    """Tries a bundle beside the active one, once it is verified and warm, in place of another in that trial."""
+    EndTrial: _aio.UnaryUnaryMultiCallable[_admin_pb2.EndTrialRequest, _admin_pb2.EndTrialResponse]  # type: ignore[assignment]
+    """Ends a trial."""
+    PromoteModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.PromoteModelRequest, _admin_pb2.PromoteModelResponse]  # type: ignore[assignment]
+    """Lets the canary serve everyone. FAILED_PRECONDITION as for ActivateModel."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says which model serves. A service of its own, since it is a permission of its own."""
+    """Says which model serves, and which are tried. A service of its own, since it is a permission of its own."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -69,7 +85,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ActivateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ActivateModelResponse, _abc.Awaitable[_admin_pb2.ActivateModelResponse]]:
-        """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one."""
+        """Lets a bundle serve from now on, once it is verified and warm; in-flight calls end on the old one.
+        FAILED_PRECONDITION unless it was found not to be worse than the active one.
+        """
 
     @_abc_1.abstractmethod
     def RollbackModel(
@@ -78,5 +96,29 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RollbackModelResponse, _abc.Awaitable[_admin_pb2.RollbackModelResponse]]:
         """Lets the bundle before the active one serve again."""
+
+    @_abc_1.abstractmethod
+    def TryModel(
+        self,
+        request: _admin_pb2.TryModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.TryModelResponse, _abc.Awaitable[_admin_pb2.TryModelResponse]]:
+        """Tries a bundle beside the active one, once it is verified and warm, in place of another in that trial."""
+
+    @_abc_1.abstractmethod
+    def EndTrial(
+        self,
+        request: _admin_pb2.EndTrialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.EndTrialResponse, _abc.Awaitable[_admin_pb2.EndTrialResponse]]:
+        """Ends a trial."""
+
+    @_abc_1.abstractmethod
+    def PromoteModel(
+        self,
+        request: _admin_pb2.PromoteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PromoteModelResponse, _abc.Awaitable[_admin_pb2.PromoteModelResponse]]:
+        """Lets the canary serve everyone. FAILED_PRECONDITION as for ActivateModel."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

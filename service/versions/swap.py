@@ -79,6 +79,12 @@ class ActiveModel:
         """The model that serves everyone who is not the canary's."""
         return self._lineup.active
 
+    @property
+    def tried(self) -> set[tuple[Track, str]]:
+        """The canary and the shadow that there are, with their versions."""
+        lineup = self._lineup
+        return {(model.track, model.bundle.version) for model in (lineup.canary, lineup.shadow) if model}
+
     def choose(self, key: str) -> ServingModel:
         """The model that serves the user `key`: a batch goes with its first user, no key with chance."""
         lineup = self._lineup

@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 from kindling.v1 import admin_pb2, admin_pb2_grpc, augment_pb2_grpc
 from kindling.v1 import augment_pb2 as pb
 from models.registry import Registry
+from models.verdict import Verdict
 from tests.marked import doctor, marked_bundle, sign, too_wide
 from tests.served import NOW_MS, Shop, act, serving_shop, sign_up
 
@@ -154,6 +155,7 @@ def test_models_are_listed_activated_and_rolled_back(
     shop: Shop, augment: augment_pb2_grpc.AugmentServiceStub, admin: "admin_pb2_grpc.AdminServiceStub"
 ) -> None:
     marked_bundle(shop.workspace.bundles, "2", 2.0)
+    judged(shop, "2")
     activated = admin.ActivateModel(admin_pb2.ActivateModelRequest(model_version="2"), timeout=TIMEOUT_S)
     assert (activated.model_version, activated.previous_version) == ("2", "1")
     assert augment.DescribeModel(pb.DescribeModelRequest(), timeout=TIMEOUT_S).model_version == "2"
@@ -167,6 +169,83 @@ def test_models_are_listed_activated_and_rolled_back(
     assert augment.DescribeModel(pb.DescribeModelRequest(), timeout=TIMEOUT_S).model_version == "1"
 
 
+def judged(shop: Shop, version: str, value: float = 0.01) -> None:
+    """Leave a verdict on a bundle: so much NDCG@10 better than the active one, give or take little."""
+    registry = Registry(shop.workspace.bundles)
+    rival = registry.active_version() or ""
+    Verdict(version, rival, "kindling", 0.01, value, value - 0.005, value + 0.005, 100).write(registry.root)
+
+
+def test_a_bundle_that_is_not_found_to_be_as_good_is_not_activated_unless_forced(
+    shop: Shop, admin: "admin_pb2_grpc.AdminServiceStub"
+) -> None:
+    marked_bundle(shop.workspace.bundles, "5", 5.0)
+
+    def refused() -> str:
+        with pytest.raises(grpc.RpcError) as refusal:
+            admin.ActivateModel(admin_pb2.ActivateModelRequest(model_version="5"), timeout=TIMEOUT_S)
+        assert reasons(refusal.value)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_UNPROVEN")
+        status, failure = rpc_status.from_call(refusal.value), error_details_pb2.PreconditionFailure()
+        assert status is not None
+        assert any(detail.Unpack(failure) for detail in status.details)
+        return str(failure.violations[0].description)
+
+    assert "kindling models compare 5" in refused()
+    judged(shop, "5", value=-0.05)
+    assert "may be worse" in refused()
+    assert Registry(shop.workspace.bundles).active_version() == "1"
+    forced = admin_pb2.ActivateModelRequest(model_version="5", force=True)
+    assert admin.ActivateModel(forced, timeout=TIMEOUT_S).model_version == "5"
+    admin.RollbackModel(admin_pb2.RollbackModelRequest(), timeout=TIMEOUT_S)
+
+
+def test_models_are_tried_and_promoted(shop: Shop, admin: "admin_pb2_grpc.AdminServiceStub") -> None:
+    def listed(version: str) -> admin_pb2.Model:
+        models = admin.ListModels(admin_pb2.ListModelsRequest(), timeout=TIMEOUT_S).models
+        return next(model for model in models if model.model_version == version)
+
+    marked_bundle(shop.workspace.bundles, "6", 6.0)
+    canary, shadow = admin_pb2.TRIAL_CANARY, admin_pb2.TRIAL_SHADOW
+    tried = admin.TryModel(
+        admin_pb2.TryModelRequest(model_version="6", trial=canary, share=1.0), timeout=TIMEOUT_S
+    )
+    assert (tried.model_version, tried.share) == ("6", 1.0)
+    assert shop.server.model.choose("anyone").bundle.version == "6"
+    tried = admin.TryModel(admin_pb2.TryModelRequest(model_version="6", trial=shadow), timeout=TIMEOUT_S)
+    assert tried.share == 0.05
+    assert (listed("6").canary_share, listed("6").shadow_share, listed("6").active) == (1.0, 0.05, False)
+    assert admin.EndTrial(admin_pb2.EndTrialRequest(trial=shadow), timeout=TIMEOUT_S).model_version == "6"
+    assert admin.EndTrial(admin_pb2.EndTrialRequest(trial=shadow), timeout=TIMEOUT_S).model_version == ""
+    assert (listed("6").canary_share, listed("6").shadow_share) == (1.0, 0.0)
+
+    with pytest.raises(grpc.RpcError) as refusal:
+        admin.PromoteModel(admin_pb2.PromoteModelRequest(), timeout=TIMEOUT_S)
+    assert reasons(refusal.value)[1] == "MODEL_UNPROVEN"
+    judged(shop, "6")
+    promoted = admin.PromoteModel(admin_pb2.PromoteModelRequest(), timeout=TIMEOUT_S)
+    assert (promoted.model_version, promoted.previous_version) == ("6", "1")
+    with pytest.raises(grpc.RpcError, match="no canary"):
+        admin.PromoteModel(admin_pb2.PromoteModelRequest(), timeout=TIMEOUT_S)
+    rolled = admin.RollbackModel(admin_pb2.RollbackModelRequest(), timeout=TIMEOUT_S)
+    assert rolled.model_version == "1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (admin_pb2.TryModelRequest(trial=admin_pb2.TRIAL_CANARY), "model_version"),
+        (admin_pb2.TryModelRequest(model_version="1"), "trial"),
+        (admin_pb2.TryModelRequest(model_version="1", trial=admin_pb2.TRIAL_SHADOW, share=1.5), "share"),
+    ],
+)
+def test_a_trial_that_cannot_be_is_refused_by_its_field(
+    admin: "admin_pb2_grpc.AdminServiceStub", request_: admin_pb2.TryModelRequest, field: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as refusal:
+        admin.TryModel(request_, timeout=TIMEOUT_S)
+    assert reasons(refusal.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field)
+
+
 def test_a_bundle_that_cannot_serve_is_not_activated(
     shop: Shop, admin: "admin_pb2_grpc.AdminServiceStub"
 ) -> None:
@@ -176,9 +255,17 @@ def test_a_bundle_that_cannot_serve_is_not_activated(
     sign(marked_bundle(registry.root, "alien", 3.0).folder, fingerprint="of another catalogue")
     for version in ("wide", "alien"):
         with pytest.raises(grpc.RpcError) as refusal:
-            admin.ActivateModel(admin_pb2.ActivateModelRequest(model_version=version), timeout=TIMEOUT_S)
+            admin.ActivateModel(
+                admin_pb2.ActivateModelRequest(model_version=version, force=True), timeout=TIMEOUT_S
+            )
         assert reasons(refusal.value)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_UNAVAILABLE")
-        assert registry.active_version() == serving
+        with pytest.raises(grpc.RpcError) as refusal:
+            admin.TryModel(
+                admin_pb2.TryModelRequest(model_version=version, trial=admin_pb2.TRIAL_CANARY),
+                timeout=TIMEOUT_S,
+            )
+        assert reasons(refusal.value)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_UNAVAILABLE")
+        assert (registry.active_version(), registry.pointer().canary) == (serving, None)
     problems = {
         model.model_version: model.problem
         for model in admin.ListModels(admin_pb2.ListModelsRequest(), timeout=TIMEOUT_S).models
