@@ -30,7 +30,8 @@ def privacy(
 
     Fidelity: distances of filled from real profiles, feature by feature. Privacy: whether filled profiles
     copy a training user's (the nearest neighbour's distance over the second nearest's, beside that of real
-    profiles), and how well membership in training is guessed (0.5 is chance). Table and results.json.
+    profiles), and how well membership in training is guessed (0.5 is chance). The default
+    fusion is attacked with its members if all of them are asked for. Table and results.json.
 
     Raises:
         TrainingError: too few users, or an option that cannot be.
@@ -44,7 +45,9 @@ def privacy(
     from models.evaluation.audit import audit
     from models.evaluation.folds import make_folds
     from models.schema import TensorSchema
-    from models.training.generators import MEMBERS, train_members
+    from models.training.crossfit import try_members
+    from models.training.fusion import fit_fusion
+    from models.training.generators import FUSED, MEMBERS, PRIORS, train_members
     from models.training.ground import lay_ground, unwatched
     from models.training.histories import item_category_shares, load_histories
     from models.training.options import read_options
@@ -65,6 +68,9 @@ def privacy(
     ground = lay_ground(schema, histories, split, content, shares, seed, 1, regime=regime)
     members = train_members(ground, generators.split(","), seed, MEMBERS, unwatched)
     fillers = {name: filler for name, (filler, _) in members.items() if name != "blank"}
+    if members.keys() >= {*FUSED}:
+        fused = {name: members[name] for name in (*PRIORS, *FUSED)}
+        fillers["fusion"], _ = fit_fusion(ground, fused, try_members(ground, fused, seed, unwatched))
     numbers = list(audit(ground, histories, fillers))
     table = Table(
         "filled by", "k", *(name.partition(".")[2].replace("_", " ") for name in _SHOWN), "attack"
