@@ -1,10 +1,14 @@
 """Fixtures that several folders share."""
 
+from collections.abc import Iterator
+
 import pytest
 from feast import FeatureStore
 
 from feature_repo.store import apply
 from feature_repo.workspace import Workspace
+from streaming.broker.port import Broker
+from tests.servers import running_kafka
 from tests.shop import shop_workspace
 
 
@@ -18,3 +22,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def store(workspace: Workspace) -> FeatureStore:
     """Its feature store, applied: SQLite online, Parquet offline."""
     return apply(workspace)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A real Kafka for all who leave it running, each with topics of its own."""
+    with running_kafka() as broker:
+        yield broker

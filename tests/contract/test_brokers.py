@@ -22,7 +22,6 @@ from streaming.position import origin, source
 from streaming.producer import Producer
 from streaming.sink import MemorySink
 from streaming.stores.port import Move
-from tests.servers import running_kafka
 from tests.streams import NOON, rating
 
 pytestmark = pytest.mark.timeout(120)
@@ -35,13 +34,6 @@ def embedded() -> Iterator[Broker]:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[Broker]:
-    """Real Kafka."""
-    with running_kafka() as broker:
-        yield broker
-
-
 @pytest.fixture
 def external(embedded: Broker, tmp_path: Path) -> Broker:
     """A broker known by its address alone."""
@@ -49,7 +41,7 @@ def external(embedded: Broker, tmp_path: Path) -> Broker:
     return choose(None, {}, tmp_path / "broker.json")[0]
 
 
-@pytest.fixture(params=["embedded", "external", pytest.param("local", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["embedded", "external", pytest.param("kafka", id="local", marks=pytest.mark.kafka)])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """One broker of each kind."""
     found: Broker = request.getfixturevalue(request.param)

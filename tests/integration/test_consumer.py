@@ -23,7 +23,6 @@ from streaming.lag import LagGauge
 from streaming.position import origin, source
 from streaming.producer import Producer
 from tests.flaky import FlakySink, Running, wait_for
-from tests.servers import running_kafka
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
 from tests.streams import NOON, assert_same, oracle, rating, stream
 
@@ -31,10 +30,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    """Real Kafka."""
-    with running_kafka() as started:
-        yield started
+def broker(kafka: Broker) -> Broker:
+    """A real one."""
+    return kafka
 
 
 @pytest.fixture

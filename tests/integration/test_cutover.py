@@ -1,6 +1,5 @@
 """Cutover: from four partitions to eight, with producers that switch one after the other."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from streaming.offsets import end_offsets
 from streaming.producer import Producer
 from streaming.sink import GuardedSink
 from streaming.snapshots import Snapshots
-from tests.servers import running_kafka
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
 from tests.streams import assert_same, oracle, stream
 
@@ -27,10 +25,9 @@ EVENTS = stream(seed=41, users=30, events=2_000)
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
+def broker(kafka: Broker) -> Broker:
     """A real one: the embedded broker gives every topic four partitions."""
-    with running_kafka() as started:
-        yield started
+    return kafka
 
 
 def consumer(broker: Broker, workspace: Workspace, topic: str) -> Consumer:

@@ -12,7 +12,12 @@ from feature_repo.store import GUARDED_REDIS, StoreError, apply, declarations, o
 from feature_repo.workspace import Workspace
 from tests.shop import CATALOGUE, shop_workspace
 
-FEAST = Path(sys.executable).with_name("feast")
+FEAST = """\
+import sys
+from feast.cli.cli import cli
+for command in ("plan", "apply"):
+    cli(["--feature-store-yaml", sys.argv[1], command], standalone_mode=False)
+"""
 REPOSITORY = Path(__file__).parents[2] / "feature_repo"
 
 
@@ -84,15 +89,14 @@ def test_feasts_own_command_plans_and_applies_without_a_warning(tmp_path: Path) 
     apply(workspace)
     workspace.registry.unlink()
     environment = os.environ | {"KINDLING_VAR": str(workspace.root), "PYTHONWARNINGS": "default"}
-    for command in ("plan", "apply"):
-        done = subprocess.run(
-            [str(FEAST), "--feature-store-yaml", str(workspace.feature_store_yaml), command],
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "warn" not in (done.stdout + done.stderr).lower()
+    done = subprocess.run(
+        [sys.executable, "-c", FEAST, str(workspace.feature_store_yaml)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in (done.stdout + done.stderr).lower()
     assert "recommender_v1" in {service.name for service in open_store(workspace).list_feature_services()}

@@ -1,7 +1,7 @@
 """Where a consumer begins, and what it does when the topic or the store no longer bear that out."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from streaming.lag import LagGauge
 from streaming.position import Position, origin, source
 from streaming.profile import UNKNOWN
 from tests.flaky import FlakySink, Running, wait_for
-from tests.servers import running_kafka
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
 from tests.streams import NOON, assert_same, oracle, rating, stream
 
@@ -30,10 +29,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    """Real Kafka."""
-    with running_kafka() as started:
-        yield started
+def broker(kafka: Broker) -> Broker:
+    """A real one."""
+    return kafka
 
 
 class Shop:

@@ -23,7 +23,7 @@ from streaming.producer import Producer
 from streaming.sink import FeatureSink, GuardedSink
 from streaming.snapshots import Snapshots
 from streaming.stores.port import Move
-from tests.servers import running_kafka, running_redis
+from tests.servers import running_redis
 from tests.shop import CATALOGUE, ITEMS, shop_workspace
 from tests.streams import NOON, assert_same, offline_rows, oracle, rating, sign_up, stream
 
@@ -33,7 +33,10 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module", params=["embedded", pytest.param("local", marks=pytest.mark.kafka)])
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """One broker of each kind."""
-    with EmbeddedBroker() if request.param == "embedded" else running_kafka() as started:
+    if request.param == "local":
+        yield request.getfixturevalue("kafka")
+        return
+    with EmbeddedBroker() as started:
         yield started
 
 
