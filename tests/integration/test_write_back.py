@@ -49,6 +49,11 @@ def writer(workspace: Workspace, store: FeatureStore, metrics: Metrics) -> Itera
         yield made
 
 
+def refuse() -> None:
+    """As a store that is down."""
+    raise ConnectionError("refused")
+
+
 class Gate:
     """Lets the store's writes through when it is told to, and notes what they wrote."""
 
@@ -137,10 +142,7 @@ def test_what_is_stored_already_is_not_written_again(
 def test_a_store_that_fails_is_tried_again_with_what_is_newest_by_then(
     store: FeatureStore, writer: WriteBack, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    def fail() -> None:
-        raise ConnectionError("refused")
-
-    gate.before = fail
+    gate.before = refuse
     gate.open.set()
     offer(writer, bundle, eve=1, dan=1)
     assert eventually(lambda: metrics.write_back_failures.value("online") >= 2)
@@ -154,10 +156,7 @@ def test_a_store_that_fails_is_tried_again_with_what_is_newest_by_then(
 def test_what_waits_in_vain_for_too_long_is_given_up(
     workspace: Workspace, store: FeatureStore, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    def fail() -> None:
-        raise ConnectionError("refused")
-
-    gate.before = fail
+    gate.before = refuse
     gate.open.set()
     with closing(WriteBack(store, workspace, metrics, patience_s=0.15)) as writer:
         offer(writer, bundle, old=1)
@@ -168,10 +167,7 @@ def test_what_waits_in_vain_for_too_long_is_given_up(
 def test_a_store_that_stays_down_does_not_keep_the_server_from_stopping(
     workspace: Workspace, store: FeatureStore, bundle: Bundle, gate: Gate, metrics: Metrics
 ) -> None:
-    def fail() -> None:
-        raise ConnectionError("refused")
-
-    gate.before = fail
+    gate.before = refuse
     gate.open.set()
     writer = WriteBack(store, workspace, metrics)
     offer(writer, bundle, lost=1)

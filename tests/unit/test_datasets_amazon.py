@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from models.datasets import detect, topics
-from models.datasets.dataset import Dataset
-
-
-def faults(dataset: Dataset) -> list[tuple[str, int, str]]:
-    return [(bad.file, bad.line, bad.reason) for bad in dataset.quarantined]
-
-
-def items(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    return {row["item_id"]: row for row in dataset.items.to_pylist()}
+from tests.datasets import faults, items
 
 
 def review(user: str, item: str, time: int, summary: str = "", text: str = "", **more: Any) -> str:

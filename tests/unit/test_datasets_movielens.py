@@ -1,29 +1,12 @@
 """MovieLens' own files, of 100K and of 1M, each with its genres, codes and scale."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from models.datasets import detect
-from models.datasets.dataset import Dataset, DatasetError
-
-
-def write(folder: Path, **files: str) -> Path:
-    """Files in a new folder; `__` in a name stands for its dot."""
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (folder / name.replace("__", ".")).write_bytes(content.encode("latin-1"))
-    return folder
-
-
-def faults(dataset: Dataset) -> list[tuple[str, int, str]]:
-    return [(bad.file, bad.line, bad.reason) for bad in dataset.quarantined]
-
-
-def items(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    return {row["item_id"]: row for row in dataset.items.to_pylist()}
-
+from models.datasets.dataset import DatasetError
+from tests.datasets import faults, items, write
 
 GENRES = "unknown|0\nComedy|1\nFilm-Noir|2\n\n"
 
