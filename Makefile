@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= cpu,train,redis,dev
+JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -30,8 +31,9 @@ demo: $(INSTALLED) ## run the whole path, on DATA=folder or on a simulated shop
 evaluate: $(INSTALLED) ## compare fills and recommenders on held-out users of DATA=folder; EVALUATE=quick for one fold
 	@$(BIN)/kindling evaluate $(if $(DATA),--data '$(DATA)') $(if $(filter quick,$(EVALUATE)),--quick)
 
-test: lint ## lint, then run the tests
-	$(BIN)/pytest
+# Files side by side have the cores: a second thread in each would only be in the way.
+test: lint ## lint, then run the tests, two files at a time; JOBS=0 for one after the other
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: bench-stream bench-serve ## measure stream and server beside their peers, about two hours; BENCH=quick for less
 
