@@ -1,7 +1,8 @@
 """A fold's schooling: a teacher of its warm users, and the student that learns the teacher's lessons."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from models.schema import Floats, Indices
 from models.students.book import Book, open_book
 from models.students.distil import SCHEDULE as DISTILLING
 from models.students.distil import distil
+from models.students.reach import fit_reach
 from models.students.student import SizeName
 from models.teachers.behaviour_fit import fit_behaviour
 from models.teachers.cases import COUNTS, cut_all
 from models.teachers.port import Case
 from models.teachers.pretraining import SCHEDULE as TEACHING
-from models.training.calibrate import fit_fill_kappa, fit_ranking_kappa
+from models.training.calibrate import fit_fill_kappa
 from models.training.examples import Batch
 from models.training.generator import Fill
 from models.training.generators import Member
@@ -29,14 +31,17 @@ Logs = Callable[[Sequence[str], int | None], list[Case]]
 """Logs of the users named, before a time in milliseconds where one is given."""
 
 
+_TEACHING, _DISTILLING = replace(TEACHING, epochs=25), replace(DISTILLING, patience=6)
+
+
 @dataclass(frozen=True)
 class Curriculum:
     """How long a teacher and its student are trained: one fold's are to take two minutes of one core."""
 
     size: SizeName = "tiny"
-    teaching: Schedule = TEACHING
+    teaching: Schedule = _TEACHING
     members: int = 1
-    distilling: Schedule = DISTILLING
+    distilling: Schedule = _DISTILLING
 
 
 class Schooling:
@@ -111,8 +116,9 @@ def educate(
         lambda epoch, loss: watch(Progress("behaviour teacher", epoch, loss)),
     )
     watch(Progress("lessons"))
-    cases = cut_all([*train, *validation]) + cut_all(held_out, counts)
-    book = open_book(teacher.name, teacher.teach(cases), histories, catalogue, items)
+    asked = cut_all([*train, *validation]), cut_all(held_out, counts)
+    lessons = chain.from_iterable(teacher.teach(cases) for cases in asked)
+    book = open_book(teacher.name, lessons, histories, catalogue, items)
     student, _ = distil(
         ground,
         [book.chosen(split.warm)],
@@ -122,5 +128,4 @@ def educate(
         curriculum.distilling,
     )
     student.fold_items()
-    kappa = fit_ranking_kappa(ground.task({}), student, ground.batches)
-    return Schooling(ground, book, curriculum.size, (student, kappa))
+    return Schooling(ground, book, curriculum.size, (student, fit_reach(ground, student)))

@@ -19,10 +19,10 @@ from models.students.losses import (
     truth_loss,
 )
 from models.students.prune import prune
+from models.students.reach import fit_reach
 from models.students.reasons import Reasons, fit_reasons
 from models.students.student import SIZES, SizeName, Student
 from models.students.trust import taste_scores, weigh_lessons
-from models.training.calibrate import fit_ranking_kappa
 from models.training.examples import Batch, few_shot
 from models.training.generator import BATCH, MOST_SHOWN, fill_of
 from models.training.ground import Ground, Progress, Watch
@@ -133,7 +133,7 @@ class Taught(NamedTuple):
 def train_student(
     ground: Ground, books: Sequence[Book], size: SizeName, pruned: float, seed: int, watch: Watch
 ) -> Taught:
-    """A student, trained, and blended by the κ that serves the ranker best on validation users.
+    """A student, trained, with the reach and the κ that serve the ranker best on validation users.
 
     Args:
         pruned: share of its inner units that are taken out before a second, shorter training.
@@ -147,7 +147,7 @@ def train_student(
         shorter = replace(SCHEDULE, epochs=SCHEDULE.epochs // 3)
         student, _ = distil(ground, books, size, seed, on_epoch, shorter, start=prune(student, pruned))
     student.fold_items()
-    kappa = fit_ranking_kappa(ground.task({}), student, ground.batches)
+    kappa = fit_reach(ground, student)
     return Taught(student, kappa, _train_reasons(ground, books, student, seed))
 
 
@@ -195,7 +195,7 @@ class _Desk:
         batch = ground.examples.batch(self._cut(rows), complete=False)
         inputs = [batch[name] for name in _INPUTS]
         hidden: torch.Tensor = student.hidden(*inputs)
-        fill = student.answer(hidden, student.prior(*inputs))
+        fill = student.answer(hidden, student.prior(*inputs), batch["count"])
         items, labels = torch.as_tensor(book.items[rows]), torch.as_tensor(book.labels[rows])
         task = ground.shrinkage
 

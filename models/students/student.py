@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.generators.anchors import ANCHORS, Anchors
 from models.generators.prior import Prior
 from models.schema import Floats
 from models.students.layer import EXPANSION, Layer
@@ -80,7 +81,8 @@ class Student(nn.Module):
     At most 1 + `ATTRIBUTE_TOKENS` + `HISTORY_TOKENS` tokens, without positions: an event is its item's
     token and its weight. The events' weighted sum over (count + 2) goes into the summary, and past all
     layers into the readout, so that one event speaks softly. The last layer answers for the summary alone,
-    and the readout starts at zero: before training, the student is its prior.
+    and the readout starts at zero: before training, the student is its prior. How far it goes beyond the
+    prior is held back by count, see `models.students.reach`.
 
     Source of the set form: J. Lee et al., "Set Transformer", ICML 2019.
 
@@ -114,6 +116,9 @@ class Student(nn.Module):
             Layer(width, size.heads, EXPANSION * width, DROPOUT) for _ in range(size.layers)
         )
         self.last = nn.LayerNorm(width)
+        self.anchors = Anchors()
+        self.reach: torch.Tensor
+        self.register_buffer("reach", torch.ones(len(ANCHORS)))
         self.share_shift = nn.Linear(width, prior.categories)
         self.embedding_shift = nn.Linear(width, embedding_width)
         self.affinity_scale, self.embedding_scale = prior.categories**0.5, embedding_width**0.5
@@ -155,11 +160,15 @@ class Student(nn.Module):
         return hidden
 
     def answer(
-        self, hidden: torch.Tensor, prior: tuple[torch.Tensor, torch.Tensor]
+        self, hidden: torch.Tensor, prior: tuple[torch.Tensor, torch.Tensor], count: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shares [B, C] and embedding [B, D] of `hidden` [B, d], around those of the prior."""
+        reach = (self.anchors(count) @ self.reach)[:, None]  # [B, 1]
         shares = torch.softmax(torch.log(prior[0]) + self.share_shift(hidden), dim=1)
-        return shares, prior[1] + self.embedding_shift(hidden) / self.embedding_scale
+        return (
+            prior[0] + reach * (shares - prior[0]),
+            prior[1] + reach * self.embedding_shift(hidden) / self.embedding_scale,
+        )
 
     def forward(
         self,
@@ -171,7 +180,7 @@ class Student(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shares [B, C] that sum to 1 and embedding [B, D]."""
         inputs = (affinity, history_items, history_weights, attributes, count)
-        return self.answer(self.hidden(*inputs), self.prior(*inputs))
+        return self.answer(self.hidden(*inputs), self.prior(*inputs), count)
 
     def fold_items(self, features: Floats | None = None) -> "Student":
         """Itself with its items' tokens looked up, in evaluation mode; it can be trained no further.
