@@ -177,7 +177,8 @@ def test_held_out_users_teach_neither_teacher_nor_student() -> None:
     histories, (_, items) = checkerboard.histories(), checkerboard.catalogue_and_items()
     split = make_folds(histories)[0]
     ground = checkerboard.trained().ground
-    ground = dataclasses.replace(ground, split=split, validation=split.validation)
+    everything = dataclasses.replace(ground.examples, histories=histories)
+    ground = dataclasses.replace(ground, split=split, validation=split.validation, examples=everything)
     held_out = {histories.user_ids[user] for user in split.held_out}
 
     def otherwise(user_ids: Sequence[str], before_ms: int | None) -> list[Asked]:
