@@ -135,14 +135,17 @@ class Evaluation:
                 yield Number("closed.ndcg@10", case.fill, *_ordered(scaled, "share"), self._labels(case))
 
     def kept(self, k: int) -> Interval | None:
-        """The share of the teacher's lift over the segment mean that its student keeps after `k` events."""
+        """The share of the teacher's lift over the segment mean that its student keeps after `k` events.
+
+        None where there is no teacher, or no lift.
+        """
         teacher, student = (self.subject(kind) for kind in ("teacher", "student"))
         if teacher is None or student is None:
             return None
         floor, taught, learned = (
             self.scores.metric(Case(TOWER, fill, k), "ndcg@10") for fill in (FLOOR, teacher, student)
         )
-        return ratio_interval(learned - floor, taught - floor)
+        return ratio_interval(learned - floor, taught - floor) if (taught - floor).mean() else None
 
     def subject(self, kind: str) -> str | None:
         """The fill that is a teacher or a student, if there is one."""
@@ -151,9 +154,10 @@ class Evaluation:
 
     def _kept(self) -> Iterator[Number]:
         student = self.subject("student")
-        for k in self.counts() if student is not None else ():
+        for k in self.counts():
             share = self.kept(k)
-            assert student is not None and share is not None
+            if student is None or share is None:
+                continue
             labels = {**self._labels(Case(TOWER, student, k)), "over": self.subject("teacher")}
             yield Number("kept.ndcg@10", student, *_ordered(share, "share"), labels)
 

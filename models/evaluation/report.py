@@ -126,8 +126,9 @@ def _taught(evaluation: Evaluation) -> str:
     shares = [evaluation.kept(k) for k in counts]
     kept = "".join(
         f"<td>{share.value:.0%} <small>{share.low:.0%} to {share.high:.0%}</small></td>"
+        if share
+        else "<td></td>"
         for share in shares
-        if share is not None
     )
     body.append(f"<tr><td>share of the teacher's lift that the student keeps</td>{kept}</tr>")
     return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
