@@ -15,9 +15,11 @@ from feature_repo.catalogue import ITEM_SCHEMA, Attribute, Catalogue, Items, loa
 from models.bundle import Bundle
 from models.content import content_vectors
 from models.schema import SparseProfile, TensorSchema, decay_weights
+from models.training.arguments import Arguments
 from models.training.histories import Histories, item_category_shares, load_histories
 from models.training.split import split_by_join_time
-from models.training.train import Arguments, Trained, fit_models, save
+from models.training.train import fit_models
+from models.training.trained import Trained, save
 from streaming.fold import Fold
 from streaming.history import events_of
 from streaming.profile import UNKNOWN

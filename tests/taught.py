@@ -10,11 +10,13 @@ from models.bundle import STUDENT, Bundle
 from models.students.book import Book, open_book
 from models.students.distil import train_student
 from models.teachers.port import Lesson
+from models.training.arguments import Arguments
 from models.training.generators import train_members
 from models.training.ground import Ground, unwatched
 from models.training.options import Options
 from models.training.regime import Regime
-from models.training.train import Arguments, Trained, assemble, save
+from models.training.train import assemble
+from models.training.trained import Trained, save
 from tests import checkerboard
 from tests.scratch import scratch
 

@@ -94,10 +94,11 @@ def train(
         task = progress.add_task("loading PyTorch", loss="")
         from feature_repo.workspace import Workspace
         from kindling.promotion import compare_with_active
+        from models.training.arguments import Arguments
         from models.training.ground import Progress as Step
         from models.training.logged import read_logged
         from models.training.options import read_options
-        from models.training.train import Arguments, train
+        from models.training.train import train
 
         def watch(step: Step) -> None:
             loss = f"epoch {step.epoch}, validation loss {step.loss:.4f}" if step.epoch else ""

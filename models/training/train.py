@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,108 +12,24 @@ import torch
 from torch import nn
 
 from feature_repo.catalogue import load_catalogue, load_items
-from models.bundle import REASONS_FILE, RECOMMENDER_FOLDER, STUDENT, Bundle, Manifest
-from models.calibration import Calibration
-from models.export.folder import write_bundle
-from models.export.onnx import export
-from models.generators.blended import Blended
-from models.generators.rung import Rung
+from models.bundle import STUDENT, Bundle
 from models.knowledge.space import item_content
-from models.recommenders.features import TOWER_INPUTS
-from models.recommenders.ranker import MATRIX_FILE, TOWER_FILE
-from models.recommenders.two_tower import Committee
-from models.samples import example_inputs
 from models.schema import Floats, TensorSchema
 from models.students.book import Book, read_book
 from models.students.champion import crown
-from models.students.compress import compress
 from models.students.distil import Taught, train_student
-from models.students.reasons import Reasons
-from models.students.student import SizeName
+from models.training.arguments import Arguments
 from models.training.calibrate import calibrate, validation_metrics
 from models.training.crossfit import try_members
-from models.training.examples import Examples
 from models.training.fusion import Trials, fit_fusion
-from models.training.generators import FUSED, MEMBERS, Member, train_members
+from models.training.generators import FUSED, Member, train_members
 from models.training.ground import Ground, Progress, Watch, lay_ground, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
 from models.training.logged import Logged
-from models.training.options import Options
-from models.training.recommender import observed_arguments
 from models.training.regime import Regime
 from models.training.split import Split, split_by_join_time
-from models.training.start import WEIGHTS_FOLDER, save_weights, start_from
-
-COLD_BELOW = 10
-RANKERS = 3
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What a training can be told.
-
-    Attributes:
-        seed: of every draw; equal seeds on one machine give equal models.
-        rankers: two-towers whose mean is the ranker.
-        members: encoders whose mean is one of those that the generator fuses.
-        cold_below: users with fewer events are filled.
-        lessons: folders of teachers' lessons; without any, the bundle has no student.
-        student: its size.
-        pruned: share of its inner units that are taken out.
-        options: of learned generators.
-        encoder: folder of a sentence encoder that places items by what their texts mean, beside the graph
-            and the words that place them without one.
-        start: version of the bundle whose weights learned models start from, on users who did something
-            at or after `since_ms`; None trains all from scratch.
-    """
-
-    seed: int = 0
-    rankers: int = RANKERS
-    members: int = MEMBERS
-    cold_below: int = COLD_BELOW
-    lessons: tuple[str, ...] = ()
-    student: SizeName = "tiny"
-    pruned: float = 0.0
-    options: Options = field(default_factory=Options)
-    encoder: str | None = None
-    start: str | None = None
-    since_ms: int = 0
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Everything that was fitted, before it becomes files."""
-
-    ground: Ground
-    rungs: dict[str, Rung]
-    calibration: Calibration
-    metrics: dict[str, float]
-    cold_below: int
-    reasons: Reasons | None = None
-
-    @property
-    def schema(self) -> TensorSchema:
-        """Names, types and widths of all tensors."""
-        return self.ground.schema
-
-    @property
-    def split(self) -> Split:
-        """Who trained, who validated and who was held out."""
-        return self.ground.split
-
-    @property
-    def examples(self) -> Examples:
-        """What the models were trained on."""
-        return self.ground.examples
-
-    @property
-    def ranker(self) -> Committee:
-        """The frozen recommender."""
-        return self.ground.ranker
-
-    def answering(self, name: str, rung: Rung) -> Blended:
-        """A rung as it is served: its fill blended with what was observed, and judged."""
-        return Blended(rung, self.examples.item_vectors, self.calibration, name, self.cold_below).eval()
+from models.training.start import start_from
+from models.training.trained import Trained, save
 
 
 def train(
@@ -182,28 +97,6 @@ def digest_of(schema: TensorSchema, histories: Histories, arguments: Arguments) 
     for array in (histories.starts, histories.items, histories.weights, histories.times_ms):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
-
-
-def save(trained: Trained, item_ids: list[str], root: Path, arguments: Arguments) -> Bundle:
-    """Write fitted models as a bundle below `root`.
-
-    Raises:
-        ExportError: an exported file answers differently from torch.
-    """
-    manifest = Manifest(
-        version=datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ"),
-        fingerprint=trained.schema.fingerprint,
-        schema=trained.schema,
-        cold_below=arguments.cold_below,
-        calibration=trained.calibration,
-        mean_value=trained.examples.assumed_value,
-        cutoff_ms=trained.split.cutoff_ms,
-        metrics=trained.metrics,
-        arguments=msgspec.to_builtins(arguments),
-        sha256={},
-    )
-    vectors = trained.examples.item_vectors
-    return write_bundle(root, manifest, item_ids, vectors, lambda folder: write_models(trained, folder))
 
 
 def fit_models(
@@ -284,30 +177,3 @@ def assemble(
     metrics = validation_metrics(rungs, tasks, calibration, ground.batches)
     reasons = None if taught is None else taught.reasons
     return Trained(ground, rungs, calibration, metrics, arguments.cold_below, reasons)
-
-
-def write_models(trained: Trained, folder: Path) -> None:
-    """Write the rungs and the recommender of a bundle, each compared with torch."""
-    example = example_inputs(trained.schema)
-    names = [spec.name for spec in trained.schema.outputs]
-    for name, rung in trained.rungs.items():
-        answering = trained.answering(name, rung)
-        export(answering, folder / f"{name}.onnx", example, names, {"virtual_items": "virtual_weights"})
-    if trained.reasons is not None:
-        export(trained.reasons, folder / REASONS_FILE, example, ["reasons"])
-        compress(folder / f"{STUDENT}.onnx", trained.ground)
-    save_weights(trained.ground.regime.kept, folder / WEIGHTS_FOLDER)
-    recommender = folder / RECOMMENDER_FOLDER
-    recommender.mkdir()
-    with torch.no_grad():
-        np.save(recommender / MATRIX_FILE, trained.ranker.items().numpy(), allow_pickle=False)
-    batch = trained.examples.batch(
-        trained.examples.histories.first(np.resize(trained.split.warm, 64), 5), False
-    )
-    inputs = zip(TOWER_INPUTS, observed_arguments(batch), strict=True)
-    export(
-        trained.ranker,
-        recommender / TOWER_FILE,
-        {name: tensor.numpy() for name, tensor in inputs},
-        ["user_vector"],
-    )

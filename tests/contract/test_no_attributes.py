@@ -9,7 +9,8 @@ from kindling.v1 import augment_pb2 as pb
 from models.bundle import Bundle
 from models.schema import SparseProfile
 from models.session import OnnxSession
-from models.training.train import Arguments, train
+from models.training.arguments import Arguments
+from models.training.train import train
 from service.api.request import unpack_profiles
 from tests import checkerboard
 

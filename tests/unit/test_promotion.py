@@ -18,12 +18,13 @@ from models.content import content_vectors
 from models.evaluation.promotion import judge
 from models.generators.encoder import Encoder
 from models.registry import Pointer, Registry, RegistryError
+from models.training.arguments import Arguments
 from models.training.histories import item_category_shares, load_histories
 from models.training.logged import COLUMNS, Logged
 from models.training.regime import Regime
 from models.training.split import TrainingError
 from models.training.start import Start, aligned, carry, start_from
-from models.training.train import Arguments, fit_models, fresh_users
+from models.training.train import fit_models, fresh_users
 from models.verdict import Verdict, read_verdict, require_verdict
 from tests import checkerboard
 from tests.unit.test_registry import VERSIONS, registry

@@ -7,7 +7,7 @@ import pytest
 
 from models.training.histories import Histories
 from models.training.split import TrainingError, split_by_join_time
-from models.training.train import Trained
+from models.training.trained import Trained
 from tests import checkerboard
 
 
