@@ -1,18 +1,15 @@
 """The demo's report: one HTML file with its pictures inside, to open anywhere."""
 
-import base64
 import html
-import io
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kindling.demo.outcome import METRICS, QUANTILES, SHOWN, SUBJECTS, Example, Outcome
+from models.evaluation.picture import picture
 
 NAMES = {"raw": "raw features", "count_shrinkage": "count-shrinkage to the segment", "kindling": "Kindling"}
 COLOURS = {"raw": "#9aa5b1", "count_shrinkage": "#4a90d9", "kindling": "#e4572e"}
@@ -27,9 +24,9 @@ def write_report(outcome: Outcome, path: Path) -> None:
         cold=outcome.cold,
         warm=outcome.warm,
         cutoff=outcome.cutoff,
-        quality=_picture(lambda figure: _draw_quality(figure, outcome), (10, 4)),
-        lift=_picture(lambda figure: _draw_lift(figure, outcome), (10, 3.6)),
-        latency=_picture(lambda figure: _draw_latency(figure, outcome), (10, 2.6)),
+        quality=picture(lambda figure: _draw_quality(figure, outcome), (10, 4)),
+        lift=picture(lambda figure: _draw_lift(figure, outcome), (10, 3.6)),
+        latency=picture(lambda figure: _draw_latency(figure, outcome), (10, 2.6)),
         table=_table(outcome),
         rungs=html.escape(outcome.answered_by()),
         example=_example(outcome.example) if outcome.example else "",
@@ -43,16 +40,6 @@ def write_report(outcome: Outcome, path: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
-
-
-def _picture(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
-    """A figure as a data URI; no display and no global state of matplotlib's is touched."""
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=130)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _draw_quality(figure: Figure, outcome: Outcome) -> None:

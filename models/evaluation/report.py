@@ -1,14 +1,11 @@
 """The evaluation's report: one HTML file with its tables and pictures inside."""
 
-import base64
 import html
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,6 +14,7 @@ from models.evaluation.conformal import NOMINAL
 from models.evaluation.evaluation import BASELINE, FLOOR, LIFTED, Evaluation
 from models.evaluation.fills import WITH_STUDENT
 from models.evaluation.fold import PROFILE, TOWER
+from models.evaluation.picture import picture
 from models.evaluation.scores import Case
 
 METRIC = "ndcg@10"
@@ -49,23 +47,13 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         table=_table(evaluation, [TOWER]),
         taught=_taught(evaluation),
         rivals=_table(evaluation, rivals) if rivals else "<p>None was asked for.</p>",
-        lift=_picture(lambda figure: _draw_lift(figure, evaluation), (10, 4.5)),
-        reliability=_picture(lambda figure: _draw_reliability(figure, evaluation), (10, 3.2)),
-        gains=_picture(lambda figure: _draw_gains(figure, evaluation), (10, 5.5)),
+        lift=picture(lambda figure: _draw_lift(figure, evaluation), (10, 4.5)),
+        reliability=picture(lambda figure: _draw_reliability(figure, evaluation), (10, 3.2)),
+        gains=picture(lambda figure: _draw_gains(figure, evaluation), (10, 5.5)),
     )
     partial = path.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
-
-
-def _picture(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
-    """A figure as a data URI; no display and no global state of matplotlib's is touched."""
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _without(evaluation: Evaluation) -> str:
