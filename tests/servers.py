@@ -1,5 +1,6 @@
 """Real servers for tests, each of our own: started on a free port, stopped afterwards."""
 
+import random
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from streaming.broker.maven import missing_tools
 from streaming.broker.port import Broker
 
 SLOTS = 16_384
+_DRAW = random.SystemRandom()  # tests side by side may have seeded the usual one alike
 
 
 @contextmanager
@@ -74,11 +76,16 @@ def running_redis_cluster() -> Iterator[list[str]]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One below those that the system lends to clients: nobody takes it while its server is down."""
+    while True:
+        port = _DRAW.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _cluster(port: str, *command: str) -> str:

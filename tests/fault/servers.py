@@ -1,8 +1,6 @@
 """Servers that a test may crash and start again where they were: Kafka, and Redis with its log."""
 
-import random
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -12,21 +10,9 @@ import pytest
 
 from streaming.broker.local import LocalBroker
 from tests.fault.link import SlowLink
+from tests.servers import free_port
 
 _STOP_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """One below those that the system lends to clients: nobody takes it while its server is down."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Kafka:

@@ -1,6 +1,5 @@
 """What a consumer tells Prometheus, and shows a person."""
 
-import socket
 import time
 from urllib.request import urlopen
 
@@ -11,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streaming.counters import Counters
 from streaming.errors import StreamingError
 from streaming.metrics import Metrics
+from tests.servers import free_port
 
 
 def scraped(text: str) -> dict[str, float]:
@@ -60,10 +60,7 @@ def test_every_counter_is_exported() -> None:
 
 
 def test_they_are_served_on_loopback_alone() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    metrics = Metrics(Counters(events=3))
+    port, metrics = free_port(), Metrics(Counters(events=3))
     stop = metrics.serve(port)
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:

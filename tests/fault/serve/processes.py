@@ -18,9 +18,9 @@ from models.registry import Registry
 from tests.fault.serve.callers import Callers, Habits
 from tests.fault.serve.oracle import Judge, Verdict, events_of
 from tests.fault.serve.scene import MARKS, USERS
-from tests.fault.servers import free_port
 from tests.marked import marked_bundle
 from tests.served import act, sign_up
+from tests.servers import free_port
 from tests.shop import shop_workspace
 from tests.waiting import eventually
 
