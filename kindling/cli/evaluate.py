@@ -28,6 +28,9 @@ def evaluate(
         bool, typer.Option("--quick", help="The first fold and the default models alone.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of folds and training.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Folds at once.", show_default="one a core")
+    ] = None,
 ) -> None:
     """Compare ways to fill and recommenders on held-out users, five folds over users on small data.
 
@@ -51,6 +54,7 @@ def evaluate(
         from models.evaluation.evaluation import evaluate as run
         from models.evaluation.fold import Plan
         from models.evaluation.report import write_report
+        from models.evaluation.runs import cores
         from models.training.generators import LEARNED
         from models.training.ground import Progress as Step
 
@@ -64,7 +68,7 @@ def evaluate(
             source = folder / "data"
             detect.load(data).save(source)
         plan = Plan(seed=seed, others=() if quick else tuple(LEARNED))
-        evaluation = run(source, folder / "folds", plan, 1 if quick else None, watch)
+        evaluation = run(source, folder / "folds", plan, 1 if quick else None, watch, jobs or cores())
         progress.update(task, description="intervals")
         rows = [Row(*number) for number in evaluation.numbers()]
         progress.update(task, description="cold items")

@@ -1,7 +1,7 @@
 """The evaluation from folds to rows: each fold is kept on disk, so that a run cut short goes on."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ from feature_repo.catalogue import Catalogue, load_catalogue, load_items
 from models.content import content_vectors
 from models.evaluation.bootstrap import Interval, paired_difference, ratio_interval
 from models.evaluation.fills import WITH_STUDENT
-from models.evaluation.fold import PROFILE, TOWER, Data, Plan, run_fold
+from models.evaluation.fold import PROFILE, TOWER, Data, Plan
 from models.evaluation.folds import make_folds
+from models.evaluation.runs import run_folds
 from models.evaluation.scores import Case, Scores
 from models.schema import TensorSchema
 from models.teachers.cases import load_logs
-from models.training.ground import Progress, Watch
+from models.training.ground import Watch, unwatched
 from models.training.histories import Histories, item_category_shares, load_histories
 
 BASELINE = "count_shrinkage"
@@ -170,15 +171,15 @@ def evaluate(
     cache: Path,
     plan: Plan,
     first_folds: int | None = None,
-    watch: Watch | None = None,
-    on_fold: Callable[[int, int], None] | None = None,
+    watch: Watch = unwatched,
+    jobs: int = 1,
 ) -> Evaluation:
     """Evaluate on the data set in `folder`.
 
     Args:
         cache: folder where each fold's scores are kept; those of the same data and plan are not run again.
         first_folds: run only so many folds.
-        on_fold: told how many folds are done, and of how many.
+        jobs: how many folds run at once, each in a process of its own.
 
     Raises:
         CatalogueError: no data set was loaded.
@@ -199,20 +200,10 @@ def evaluate(
     splits = make_folds(histories, seed=plan.seed)[:first_folds]
     kept = cache / _digest(data, plan)
     kept.mkdir(parents=True, exist_ok=True)
-    scores: list[Scores] = []
-    for fold, split in enumerate(splits):
-        path = kept / f"fold-{fold}.npz"
-        if not path.exists():
-
-            def watched(progress: Progress, fold: int = fold) -> None:
-                if watch is not None:
-                    step = f"fold {fold + 1} of {len(splits)}: {progress.step}"
-                    watch(progress._replace(step=step))
-
-            run_fold(data, split, plan, watched).save(path)
-        scores.append(Scores.load(path))
-        if on_fold is not None:
-            on_fold(fold + 1, len(splits))
+    paths = [kept / f"fold-{fold}.npz" for fold in range(len(splits))]
+    missing = {path: (fold, splits[fold]) for fold, path in enumerate(paths) if not path.exists()}
+    run_folds(data, missing, plan, watch, jobs)
+    scores = map(Scores.load, paths)
     return Evaluation(catalogue, histories, len(items), Scores.join(scores), len(splits))
 
 

@@ -218,6 +218,27 @@ def test_a_fold_that_was_kept_is_not_run_again(cache: Path, evaluation: Evaluati
     )
 
 
+def test_folds_side_by_side_come_out_as_one_after_the_other(evaluation: Evaluation, tmp_path: Path) -> None:
+    plan = Plan(rankers=1, encoders=1, counts=(3,), recommenders=("item_knn",), curriculum=None)
+    steps: list[str] = []
+    both = evaluate(
+        checkerboard.shop(),
+        tmp_path,
+        plan,
+        first_folds=2,
+        watch=lambda step: steps.append(step.step),
+        jobs=2,
+    )
+    assert {step.split(":")[0] for step in steps} == {"fold 1", "fold 2"}
+    first = len(evaluation.scores.users)
+    assert both.scores.users[:first].tolist() == evaluation.scores.users.tolist()
+    assert not set(both.scores.users[:first].tolist()) & set(both.scores.users[first:].tolist())
+    case = Case("item_knn", "none", 3)
+    again, before = (part.scores.values[case]["ndcg@10"] for part in (both, evaluation))
+    np.testing.assert_allclose(again[:first], before)
+    assert not np.isnan(again[first:]).all()
+
+
 def test_the_report_is_one_page_with_its_pictures(evaluation: Evaluation, tmp_path: Path) -> None:
     write_report(evaluation, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
