@@ -195,8 +195,8 @@ def operation_of(settings: Settings, place: Worker | None) -> "Operation":
         settings.reuse_port or place is not None,
         tls,
         settings.max_message_mb,
-        settings.keepalive_s,
-        age_s,
+        keepalive_s=settings.keepalive_s,
+        max_connection_age_s=age_s,
     )
     tracing = None
     if settings.traces is not None:

@@ -78,7 +78,8 @@ def typed(error: grpc.RpcError) -> KindlingError:
         return KindlingError(str(error), grpc.StatusCode.UNKNOWN)
     code = error.code()
     if code is grpc.StatusCode.CANCELLED:
-        # Nobody here gave it up: a server that stopped as the call came in ends it so.
+        # Nobody here gave it up: a server that stopped as the call came in ends it so, and one that is too
+        # busy to look at it.
         code = grpc.StatusCode.UNAVAILABLE
     status = pb.Status(message=error.details() or str(error))
     for key, value in error.trailing_metadata() or ():

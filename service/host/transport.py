@@ -24,6 +24,8 @@ class Transport:
         reuse_port: share the port with others who say so too; otherwise one that is taken is refused.
         tls: None for plain text.
         max_message_mb: largest request, in MiB.
+        most_unseen: calls that may have come and not been looked at yet. gRPC resets those beyond, some by
+            chance and all from twice as many: to refuse them in words would be too much work.
         keepalive_s: a silent connection is probed after so long, and closed if it does not answer.
         max_connection_age_s: a connection is asked to end after about so long, so that clients spread
             over new servers; 0 for never.
@@ -35,6 +37,7 @@ class Transport:
     reuse_port: bool = False
     tls: TlsFiles | None = None
     max_message_mb: float = 4.0
+    most_unseen: int = 64
     keepalive_s: float = 60.0
     max_connection_age_s: float = 0.0
     max_connection_grace_s: float = 10.0
@@ -46,6 +49,8 @@ class Transport:
             # Two servers on one port by mistake would answer in turns.
             ("grpc.so_reuseport", int(self.reuse_port)),
             ("grpc.max_receive_message_length", size),
+            ("grpc.server.max_pending_requests", self.most_unseen),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * self.most_unseen),
             # Refused before it is taken in: what a client sends as metadata is memory too.
             ("grpc.max_metadata_size", 16 << 10),
             ("grpc.keepalive_time_ms", int(self.keepalive_s * 1e3)),

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -11,7 +12,8 @@ from grpc_status import rpc_status
 
 from service.host.admission import Admission
 from service.host.listening import Operation
-from tests.listener import Echo, call, echoing, method, stream
+from service.host.transport import Transport
+from tests.listener import ECHO, Echo, call, echoing, method, stream
 from tests.waiting import eventually
 
 THREADS, MOST = 8, 128
@@ -123,3 +125,40 @@ def test_there_is_room_for_others_once_calls_end_or_are_given_up() -> None:
         gate.set()
         assert eventually(lambda: echo.metrics.calls.value() == 0)
         assert call(channel) == b"|"
+
+
+class Unseen(Echo):
+    """An echo whose server looks at nothing until the event is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = threading.Event()
+
+    def add_to(self, server: grpc.Server) -> None:
+        """See `Echo`; what is asked for whoever answers holds up the thread that takes calls in."""
+        looks = self.looks
+        found: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.echo)
+
+        class Slow(grpc.GenericRpcHandler):
+            def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+                looks.wait(20)
+                return found if handler_call_details.method == ECHO else None
+
+        server.add_generic_rpc_handlers((Slow(),))
+
+
+def test_calls_that_pile_up_unseen_are_reset_before_there_are_many() -> None:
+    many, most = 200, 16
+    echo = Unseen()
+    with (
+        echoing(Operation(Transport(most_unseen=most)), echo) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        answers = [method(channel).future(b"", timeout=20) for _ in range(many)]
+        # One is looked at, and gRPC keeps up to twice as many as are allowed.
+        assert eventually(lambda: sum(answer.done() for answer in answers) >= many - 2 * most - 1)
+        assert {answer.code() for answer in answers if answer.done()} == {grpc.StatusCode.CANCELLED}
+        echo.looks.set()
+        left = [answer for answer in answers if answer.code() is not grpc.StatusCode.CANCELLED]
+        assert len(left) >= most
+        assert {answer.result() for answer in left} == {b"|"}
