@@ -22,7 +22,7 @@ def test_a_session_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
     first.note(run(case))
     first.started("redis", 4.0)
     first.note_overload(
-        Overload.of(3.0, Loaded(30, 2.0, {0: 10, 8: 20}, [5.0] * 9 + [200.0], 1), 90.0, 91.0)
+        Overload.of(3.0, Loaded(30, 2.0, {0: 10, 8: 20}, [5.0] * 9 + [200.0], 1), 90.0, 91.0, 100)
     )
     second = Journal(path, resume=True)
     assert (second.runs, second.starts, second.overloads) == (first.runs, first.starts, first.overloads)

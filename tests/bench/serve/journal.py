@@ -29,6 +29,7 @@ class Overload(msgspec.Struct, frozen=True, tag="overload"):
         refused: turned away, by gRPC status.
         p50_ms, p99_ms: of what was answered with success, from when it was due.
         before_mb, after_mb: resident memory of the server.
+        deadline_ms: of each request.
     """
 
     share: float
@@ -39,9 +40,10 @@ class Overload(msgspec.Struct, frozen=True, tag="overload"):
     p99_ms: float
     before_mb: float
     after_mb: float
+    deadline_ms: int
 
     @classmethod
-    def of(cls, share: float, loaded: Loaded, before_mb: float, after_mb: float) -> Self:
+    def of(cls, share: float, loaded: Loaded, before_mb: float, after_mb: float, deadline_ms: int) -> Self:
         """From what the load saw."""
         latencies = loaded.latencies_ms
         cuts = quantiles(latencies, n=100) if len(latencies) > 1 else [0.0] * 99
@@ -54,6 +56,7 @@ class Overload(msgspec.Struct, frozen=True, tag="overload"):
             cuts[98],
             before_mb,
             after_mb,
+            deadline_ms,
         )
 
 

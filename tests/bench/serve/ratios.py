@@ -97,6 +97,9 @@ def ratios(journal: Journal) -> Iterator[Ratio]:
         good = [rate.good_per_s for rate in journal.overloads]
         title = "answers in time at 3 times capacity, over the best"
         yield Ratio("serve.overload_goodput", title, [good[-1] / max(good)], 0.9, at_least=True)
+        most = journal.overloads[-1]
+        title = "p99 of what is answered at 3 times capacity, over the deadline"
+        yield Ratio("serve.overload_p99", title, [most.p99_ms / most.deadline_ms], 1.0, at_least=False)
 
 
 def _rates(ours: Run, other: Run) -> float:

@@ -128,7 +128,7 @@ class Suite:
                     running, capacity * share, self.plan.overload_s, self.plan.deadline_ms
                 )
                 after = sum(running.process.rss_mb())
-                found = Overload.of(share, loaded, before, after)
+                found = Overload.of(share, loaded, before, after, self.plan.deadline_ms)
                 self.journal.note_overload(found)
                 print(
                     f"open loop at {share:g} of capacity: {found.sent_per_s:,.0f}/s come, "
