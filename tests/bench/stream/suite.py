@@ -109,7 +109,7 @@ class Suite:
     def _watch_memory(self) -> None:
         crowd = Traffic("crowd", self.plan.memory_events, self.plan.memory_users)
         with _said(f"{crowd.events:,} events of {crowd.users:,} users"):
-            fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "gzip")
+            fill(self.rig.broker, crowd.topic, messages(crowd.events, crowd.users, 2), "none")
         with _said("watching memory over them"):
             self.journal.note("memory", self.runner.run(FULL, crowd, fresh=True))
 
