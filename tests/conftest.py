@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 from feast import FeatureStore
+from hypothesis import HealthCheck, settings
 
 from feature_repo.store import apply
 from feature_repo.workspace import Workspace
 from streaming.broker.port import Broker
 from tests.servers import running_kafka
 from tests.shop import shop_workspace
+
+# Other tests run beside: how long an example takes says nothing of the code.
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside others")
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ GOOD = {
         ("reviews.json", "meta.json"),
     ],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(junk=st.lists(st.tuples(st.integers(0, 2), JUNK), max_size=12))
 def test_no_row_whatever_stops_a_load(known: Sequence[str], junk: list[tuple[int, str]]) -> None:
     with TemporaryDirectory() as folder:
