@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated shop, small enough to train on in seconds: too small to cross-fit on, above all."""
     folder = tmp_path_factory.mktemp("shop") / "data"
-    simulate(users=190, items=160, events=9_000, seed=7).save(folder)
+    simulate(users=190, items=160, events=7_000, seed=7).save(folder)
     return folder
 
 
