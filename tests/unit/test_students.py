@@ -1,5 +1,6 @@
 """What students learn: from lessons as far as they are trusted, whatever order events come in."""
 
+import copy
 from dataclasses import replace
 from functools import cache
 
@@ -16,6 +17,7 @@ from models.students.distil import distil, untrained
 from models.students.losses import HiddenLoss, share_loss, soft_label_loss
 from models.students.prune import prune
 from models.students.rationale import code_rationale
+from models.students.reach import fit_reach
 from models.students.student import HISTORY_TOKENS, ItemTokens, Student
 from models.students.trust import judge, weigh_lessons
 from models.training.loop import Schedule
@@ -55,6 +57,17 @@ def test_lessons_bring_a_student_nearer_to_its_teacher() -> None:
             shares, _ = model(*(batch[name] for name in names))
         away.append(share_loss(shares, torch.as_tensor(taught.affinity[rows])).mean().item())
     assert away[1] < away[0]
+
+
+def test_a_student_who_leads_astray_is_held_back() -> None:
+    good, astray = copy.deepcopy(student()), untrained(ground()).eval()
+    with torch.no_grad():
+        astray.embedding_shift.bias.normal_(std=5, generator=torch.Generator().manual_seed(0))
+    for pupil in (good, astray):
+        kappa = fit_reach(ground(), pupil)
+        assert min(kappa.values()) > 0
+        assert ((pupil.reach >= 0) & (pupil.reach <= 1)).all()
+    assert astray.reach.max() < 0.5 < good.reach.max()
 
 
 def test_a_teacher_who_is_wrong_about_a_segment_is_trusted_less_there() -> None:
