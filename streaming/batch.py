@@ -9,7 +9,7 @@ from streaming.event import SIGNUP
 from streaming.fold import Act, Fold, Outcome, Placed
 from streaming.position import source
 from streaming.profile import Profile
-from streaming.records import Record
+from streaming.record import Record
 from streaming.sink import Change
 
 

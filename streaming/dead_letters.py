@@ -14,7 +14,7 @@ from streaming.broker.port import Broker
 from streaming.decode import DeadLetterError
 from streaming.errors import BrokerError, ProduceError
 from streaming.position import origin, source
-from streaming.records import Record
+from streaming.record import Record
 
 # Room for all of it below the broker's usual limit of 1 MiB a message.
 _VALUE_LIMIT = 900_000

@@ -15,7 +15,7 @@ from kafka.errors import (
 from streaming.assignment import Assignment
 from streaming.counters import Counters
 from streaming.errors import BrokerError
-from streaming.records import Record
+from streaming.record import Record
 
 _POLL_MS = 100
 # A poll takes as many records as have arrived: in slices, since they are weighed after it.

@@ -8,24 +8,13 @@ what is not of it, as of brokers before 0.11, is left to the client's own readin
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
+from streaming.record import Record
+
 _BY_BATCH = 2  # the layout in which records are relative to their batch
-
-
-class Record(msgspec.Struct, gc=False):
-    """One message and where it was read; `timestamp` in milliseconds since the epoch."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
 
 
 def read_by_batch(kafka: KafkaConsumer) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from streaming.records import Record
+from streaming.record import Record
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Link, Tracer

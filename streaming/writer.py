@@ -21,7 +21,7 @@ from streaming.patience import Patience
 from streaming.poison import Breaker
 from streaming.position import source
 from streaming.profile import Profile
-from streaming.records import Record
+from streaming.record import Record
 from streaming.sink import FeatureSink
 
 _ATTEMPTS = 20

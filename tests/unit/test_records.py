@@ -12,7 +12,8 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.structs import TopicPartition
 
-from streaming.records import Record, _PartitionRecords
+from streaming.record import Record
+from streaming.records import _PartitionRecords
 
 PLACE = TopicPartition("events", 3)
 NOW = 1_700_000_000_000

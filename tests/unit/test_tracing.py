@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from service.host.listening import Operation
 from service.host.observer import Observer
 from service.host.tracing import Tracing, TracingError, exporter_named
-from streaming.records import Record
+from streaming.record import Record
 from streaming.tracing import current_headers, links, traced, untraced
 from tests.listener import NAME, call, echoing
 
