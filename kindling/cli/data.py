@@ -12,6 +12,7 @@ from rich.table import Table
 
 from feature_repo.catalogue import Attribute
 from feature_repo.workspace import Workspace
+from kindling.cli.options import Var
 from kindling.settings import load_settings
 from models.datasets import detect
 from models.datasets.dataset import QUARANTINE_FILE, Dataset
@@ -34,11 +35,12 @@ Out = Annotated[
 def load_source(
     path: Annotated[Path, typer.Argument(help="Folder or file: RecBole, MovieLens or Amazon reviews.")],
     out: Out = None,
+    var: Var = None,
 ) -> None:
     """Read PATH, whatever its format, and write it as one catalogue and one event stream."""
     with _progress() as report:
         dataset = detect.load(path, report)
-    _write(dataset, _folder(out))
+    _write(dataset, _folder(out, var))
 
 
 @app.command("simulate")
@@ -48,9 +50,10 @@ def simulate_shop(
     events: Annotated[int, typer.Option(help="How many ratings are given in all.")] = 80_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
     out: Out = None,
+    var: Var = None,
 ) -> None:
     """Invent a shop, its users and their ratings, with the truth about their tastes beside it."""
-    _write(simulate(users=users, items=items, events=events, seed=seed), _folder(out))
+    _write(simulate(users=users, items=items, events=events, seed=seed), _folder(out, var))
 
 
 @app.command("show")
@@ -59,15 +62,16 @@ def show(
         Path | None,
         typer.Option(help="Folder of a data set that was loaded or simulated.", show_default=DEFAULT),
     ] = None,
+    var: Var = None,
 ) -> None:
     """Say what the data set holds, what was left out of it, and why."""
-    folder = _folder(data)
+    folder = _folder(data, var)
     Console().print(_summary(Dataset.load(folder), folder))
 
 
-def _folder(given: Path | None) -> Path:
+def _folder(given: Path | None, var: Path | None) -> Path:
     """The folder given, or where the workspace keeps its data."""
-    return given or Workspace(load_settings().var.resolve()).data
+    return given or Workspace(load_settings(var=var).var.resolve()).data
 
 
 def _write(dataset: Dataset, out: Path) -> None:

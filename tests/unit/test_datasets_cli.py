@@ -56,7 +56,8 @@ def test_an_error_is_one_line_and_exit_code_2(
 def test_the_workspace_is_where_data_goes_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KINDLING_VAR", str(tmp_path))
+    monkeypatch.setenv("KINDLING_VAR", str(tmp_path / "usual"))
     sizes = ["--users", "40", "--items", "60", "--events", "600"]
-    assert run(app, ["simulate", *sizes]).exit_code == 0
-    assert Dataset.load(tmp_path / "data").events.num_rows
+    for folder, told in (("usual", []), ("other", ["--var", str(tmp_path / "other")])):
+        assert run(app, ["simulate", *sizes, *told]).exit_code == 0
+        assert Dataset.load(tmp_path / folder / "data").events.num_rows
