@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from kindling.cli.options import Var
 from kindling.settings import load_settings
@@ -110,13 +110,14 @@ def cold_items(evaluation: "Evaluation", source: Path, cache: Path) -> "list[Row
 
 
 def table_of(evaluation: "Evaluation") -> Table:
-    """NDCG@10 by recommender, fill and k, and the lift over count-shrinkage; bold where that is proven."""
+    """NDCG@10 by recommender, fill and k, and its lift over count-shrinkage; bold where that is proven."""
     from models.evaluation.evaluation import BASELINE
     from models.evaluation.scores import Case
 
     counts = evaluation.counts()
-    table = Table("recommender", "fill", *(f"k={k}" for k in counts), box=box.SIMPLE_HEAD)
+    table = Table(Column("fill", no_wrap=True), *(f"k={k}" for k in counts), box=box.SIMPLE_HEAD)
     for recommender in evaluation.recommenders():
+        table.add_row(f"[italic]{recommender}[/]", *[""] * len(counts))
         for fill in dict.fromkeys(case.fill for case in evaluation.cases(recommender)):
             cells = []
             for k in counts:
@@ -124,6 +125,6 @@ def table_of(evaluation: "Evaluation") -> Table:
                 gain = evaluation.scores.lift(case, BASELINE, "ndcg@10")
                 text = f"{evaluation.scores.metric(case, 'ndcg@10').mean():.3f} {gain.value:+.3f}"
                 cells.append(f"[bold]{text}[/]" if gain.low > 0 or gain.high < 0 else text)
-            table.add_row(recommender, fill, *cells)
+            table.add_row(fill, *cells)
         table.add_section()
     return table
