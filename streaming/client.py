@@ -34,6 +34,10 @@ class Member(KafkaConsumer):
         polled: dict[Any, Any] = super().poll(*arguments, **options)
         return polled
 
+    def limit_fetches(self, size: int) -> None:
+        """Ask for at most so many bytes at once from now on, all of one partition if it has them."""
+        self._fetcher.config["fetch_max_bytes"] = self._fetcher.config["max_partition_fetch_bytes"] = size
+
 
 def client(
     broker: Broker,

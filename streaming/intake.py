@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-from kafka import KafkaConsumer
 from kafka.errors import (
     KafkaError,
     LogTruncationError,
@@ -13,6 +12,7 @@ from kafka.errors import (
 )
 
 from streaming.assignment import Assignment
+from streaming.client import Member
 from streaming.counters import Counters
 from streaming.errors import BrokerError
 from streaming.record import Record
@@ -23,6 +23,8 @@ _POLL_RECORDS = 1_000
 # How full a batch is to be to end with what was fetched of one partition.
 _ENOUGH = 0.5
 _BEHIND_S = 2.0
+_MIB = 1 << 20
+_FRAMING = 32  # bytes about a message's value: its key, and where and when it was written
 _IDLE_S = 0.1  # longer than an answer of the broker takes: then nothing waits any more
 
 
@@ -42,7 +44,7 @@ class Intake:
 
     def __init__(
         self,
-        kafka: KafkaConsumer,
+        kafka: Member,
         assignment: Assignment,
         counters: Counters,
         hurried: Callable[[], bool],
@@ -102,6 +104,7 @@ class Intake:
                 deadline = max(deadline, now + _IDLE_S)
             if now >= deadline:
                 break
+        self._kafka.limit_fetches(min(_fetch_of(size + _FRAMING * len(records)), self._batch_bytes))
         return records
 
     def poll(self, timeout_ms: int, most: int) -> list[list[Record]]:
@@ -134,3 +137,12 @@ class Intake:
         begun = self._expected.get(partition, run[0].offset)
         self._counters.missing += max(0, following - begun - len(run))
         self._expected[partition] = following
+
+
+def _fetch_of(batch: int) -> int:
+    """How much to ask for where a batch took so many bytes, in whole mebibytes.
+
+    More than twice that would take memory for batches to come. No less, so that batches which are
+    bounded by what is fetched become larger.
+    """
+    return max(1, -(-2 * batch // _MIB)) * _MIB

@@ -1,0 +1,81 @@
+"""The intake: how much is asked for at once, on a topic that always has more."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from streaming.assignment import Assignment
+from streaming.client import Member
+from streaming.counters import Counters
+from streaming.intake import Intake
+from streaming.record import Record
+
+VALUE, FRAMING, BATCH = 100, 32, 4 << 20
+
+
+class Backlog:
+    """A client whose every fetch is of one partition, and as large as it may be."""
+
+    def __init__(self, user_of: Callable[[int], int], limit: int) -> None:
+        self._user_of, self._left, self._next, self._partition = user_of, limit, 0, 0
+        self.limit = limit
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[str, list[Record]]:
+        count = min(max_records, self._left // (VALUE + FRAMING))
+        run = [
+            Record("events", self._partition, n, 0, b"%d" % self._user_of(n), b"v" * VALUE, [])
+            for n in range(self._next, self._next + count)
+        ]
+        self._next += count
+        self._left -= count * (VALUE + FRAMING)
+        if self._left < VALUE + FRAMING:
+            self._partition, self._left = 1 - self._partition, self.limit
+        return {"partition": run}
+
+    def limit_fetches(self, size: int) -> None:
+        self.limit = size
+
+
+class Settled:
+    """Partitions that stay with us."""
+
+    unsettled = False
+
+    def take_left(self) -> set[int]:
+        return set()
+
+    def take_changes(self) -> int:
+        return 0
+
+
+def intake_of(backlog: Backlog) -> Intake:
+    counters: Any = Counters()
+    counters.lags = {0: 1_000_000}
+    return Intake(
+        cast(Member, backlog),
+        cast(Assignment, Settled()),
+        counters,
+        lambda: False,
+        batch_events=100_000,
+        batch_bytes=BATCH,
+        batch_users=1_000,
+        batch_seconds=0.2,
+    )
+
+
+@pytest.mark.parametrize("limit", [1 << 20, BATCH])
+def test_as_much_is_fetched_as_a_batch_of_few_users_takes(limit: int) -> None:
+    backlog = Backlog(lambda n: n % 500, limit)
+    intake = intake_of(backlog)
+    sizes = [len(intake.take()) for _ in range(8)]
+    assert backlog.limit == BATCH
+    assert sizes[-1] * (VALUE + FRAMING) > BATCH / 2
+
+
+def test_no_more_waits_than_batches_of_many_users_take() -> None:
+    backlog = Backlog(lambda n: n, BATCH)
+    intake = intake_of(backlog)
+    sizes = [len(intake.take()) for _ in range(8)]
+    assert 1_000 <= sizes[-1] <= 2_000
+    assert backlog.limit == 1 << 20
