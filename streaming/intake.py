@@ -104,7 +104,10 @@ class Intake:
                 deadline = max(deadline, now + _IDLE_S)
             if now >= deadline:
                 break
-        self._kafka.limit_fetches(min(_fetch_of(size + _FRAMING * len(records)), self._batch_bytes))
+        enough = self._batch_bytes
+        if len(users) >= self._batch_users or len(records) >= self._batch_events:
+            enough = min(_fetch_of(size + _FRAMING * len(records)), enough)
+        self._kafka.limit_fetches(enough)
         return records
 
     def poll(self, timeout_ms: int, most: int) -> list[list[Record]]:
@@ -140,9 +143,8 @@ class Intake:
 
 
 def _fetch_of(batch: int) -> int:
-    """How much to ask for where a batch took so many bytes, in whole mebibytes.
+    """How much to ask for where a batch was full with so many bytes, in whole mebibytes.
 
-    More than twice that would take memory for batches to come. No less, so that batches which are
-    bounded by what is fetched become larger.
+    More than twice that would take memory for batches to come.
     """
     return max(1, -(-2 * batch // _MIB)) * _MIB
