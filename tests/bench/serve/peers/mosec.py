@@ -10,6 +10,8 @@ from tests.bench.serve.peers.fill import Fill
 class Filling(Worker):  # type: ignore[misc,unused-ignore]
     """Raw bytes both ways."""
 
+    resp_mime_type = "application/octet-stream"
+
     def __init__(self) -> None:
         super().__init__()
         self._fill = Fill()
