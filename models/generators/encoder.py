@@ -61,25 +61,3 @@ class Encoder(nn.Module):
         shares = torch.softmax(torch.log(shares) + self.share_shift(hidden), dim=1)
         shift = self.embedding_shift(torch.cat([hidden, bag], dim=1))
         return shares, embedding + shift / self.embedding_scale
-
-
-class Ensemble(nn.Module):
-    """The mean of several encoders' answers: what they agree on stays, what each made up cancels."""
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(
-        self,
-        affinity: torch.Tensor,
-        history_items: torch.Tensor,
-        history_weights: torch.Tensor,
-        attributes: torch.Tensor,
-        count: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shares [B, C] that sum to 1 and embedding [B, D]."""
-        answers = [m(affinity, history_items, history_weights, attributes, count) for m in self.members]
-        shares = torch.stack([answer[0] for answer in answers]).mean(dim=0)
-        embedding = torch.stack([answer[1] for answer in answers]).mean(dim=0)
-        return shares, embedding

@@ -67,6 +67,20 @@ class Residual(nn.Module):
         shift: torch.Tensor = self.last(self.layers(torch.cat([condition, noise], dim=1)))
         return shift
 
+    def expected(self, condition: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The mean of S samples a row, of `noise` [B or 1, S, noise].
+
+        What the draws have in common is computed once: their condition's part of the first layer, and the
+        last layer, which has no function after it, of their mean.
+        """
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        known, drawn = first.weight[:, :HIDDEN], first.weight[:, HIDDEN:]
+        shared = nn.functional.linear(condition, known, first.bias)  # [B, HIDDEN]
+        hidden = self.layers[1:](shared[:, None] + noise @ drawn.T)  # [B, S, HIDDEN]
+        mean: torch.Tensor = self.last(hidden.mean(dim=1))
+        return mean
+
 
 class Sampled(nn.Module):
     """The prior plus the mean residual of `DRAWS` draws, the same for every user and call.
@@ -122,15 +136,10 @@ class Sampled(nn.Module):
 
     def expected(self, condition: torch.Tensor) -> torch.Tensor:
         """[B, C + D] mean residual over the draws."""
-        size = len(self.draws)
-        repeated = condition.repeat_interleave(size, dim=0)  # [B * S, HIDDEN]
-        noise = self.draws.repeat(condition.shape[0], 1)
-        samples = self.residual(repeated, self.latent(repeated, noise))
-        mean: torch.Tensor = samples.reshape(-1, size, samples.shape[1]).mean(dim=1)
-        return mean
+        return self.residual.expected(condition, self.latent(condition[:, None], self.draws[None]))
 
     def latent(self, condition: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """What the residual is drawn from: the noise itself."""
+        """What the residual is drawn from: the noise [..., noise] itself."""
         return noise
 
     def around(self, expected: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,8 +28,8 @@ class Vae(Sampled):
         )
 
     def latent(self, condition: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Noise [B, NOISE] moved and scaled to the latent guessed from the condition."""
-        mean, log_variance = self.guess(condition).chunk(2, dim=1)
+        """Noise [..., NOISE] moved and scaled to the latent guessed from the condition [..., HIDDEN]."""
+        mean, log_variance = self.guess(condition).chunk(2, dim=-1)
         latent: torch.Tensor = mean + noise * torch.exp(0.5 * log_variance)
         return latent
 

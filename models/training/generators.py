@@ -5,7 +5,8 @@ from functools import partial
 
 from torch import nn
 
-from models.generators.encoder import Ensemble
+from models.generators.encoder import Encoder
+from models.generators.ensemble import Ensemble
 from models.generators.prior import Blank
 from models.training.calibrate import fit_ranking_kappa
 from models.training.closed_form import fit_gaussian_completion, fit_kshot_linear
@@ -52,7 +53,7 @@ def train_members(
 
 def train_encoders(ground: Ground, seed: int, members: int, on_epoch: OnEpoch) -> Ensemble:
     """An ensemble of encoders that differ by their seed."""
-    encoders: list[nn.Module] = []
+    encoders: list[Encoder] = []
     for member in range(members):
         encoder, _ = train_generator(
             ground.examples,

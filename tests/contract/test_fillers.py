@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.export.onnx import TOLERANCE, export
-from models.generators.encoder import Ensemble
+from models.generators.ensemble import Ensemble
 from models.generators.neighbours import Neighbours
 from models.generators.prior import Blank
 from models.samples import example_inputs
