@@ -85,7 +85,7 @@ class Consumer:
         *,
         batch_events: int = 100_000,
         batch_bytes: int = 16 << 20,
-        batch_users: int = 10_000,
+        batch_users: int = 8_000,
         batch_seconds: float = 0.2,
         cached_bytes: int = 64 << 20,
         session_seconds: float = 6.0,

@@ -143,8 +143,8 @@ class Intake:
 
 
 def _fetch_of(batch: int) -> int:
-    """How much to ask for where a batch was full with so many bytes, in whole mebibytes.
+    """How much to ask for where a batch was full with so many bytes: half as much again, in whole mebibytes.
 
-    More than twice that would take memory for batches to come.
+    More would take memory for batches to come.
     """
-    return max(1, -(-2 * batch // _MIB)) * _MIB
+    return max(1, -(-3 * batch // (2 * _MIB))) * _MIB

@@ -39,7 +39,7 @@ def consume(
     address_file: AddressFile = None,
     batch_events: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 100_000,
     batch_bytes: Annotated[int, typer.Option(min=1, help="Bytes after which it is full.")] = 16 << 20,
-    batch_users: Annotated[int, typer.Option(min=1, help="Users after which it is full.")] = 10_000,
+    batch_users: Annotated[int, typer.Option(min=1, help="Users after which it is full.")] = 8_000,
     batch_seconds: Annotated[float, typer.Option(min=0.0, help="Longest wait to fill it.")] = 0.2,
     cached_bytes: Annotated[
         int, typer.Option(min=0, help="Memory for profiles that are kept between batches.")
@@ -72,11 +72,11 @@ def consume(
             from feature_repo.catalogue import load_catalogue, load_items
             from feature_repo.store import open_store
             from feature_repo.workspace import Workspace
-            from streaming.allocator import give_back_large_buffers
+            from streaming.allocator import steady_memory
             from streaming.consumer import Consumer
             from streaming.tracing import traced, untraced
 
-            give_back_large_buffers()
+            steady_memory()
             workspace = Workspace(settings.var.resolve())
             catalogue = load_catalogue(workspace.data)
             items = load_items(workspace.data, catalogue)
