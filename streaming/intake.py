@@ -143,7 +143,7 @@ class Intake:
 
 
 def _fetch_of(batch: int) -> int:
-    """How much to ask for where a batch was full with so many bytes: half as much again, in whole mebibytes.
+    """How much to ask for where a batch was full with so many bytes: half as much again, in mebibytes.
 
     More would take memory for batches to come.
     """
