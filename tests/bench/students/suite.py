@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from models.session import BUCKETS, OnnxSession, RuntimeProviderError, require_r
 from models.students.quantise import quantise
 from models.students.student import SIZES, SizeName
 from models.teachers.lessons import read_manifest
+from tests.bench.students.asked import TOKENS, ask
 from tests.bench.students.subject import cold_users, overlap, write_student
 
 SOAK_RUNS = 50_000
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("where", choices=("cpu", "gpu"))
     parser.add_argument("--size", choices=tuple(SIZES), default=None, help="tiny on cpu, small on gpu")
     parser.add_argument("--lessons", type=Path, nargs="*", default=[], help="teachers to compare with")
+    parser.add_argument("--ask", type=int, default=4, help="users to ask a causal model about, cpu alone")
     parser.add_argument("--soak", type=int, default=SOAK_RUNS, help="batches of the memory soak, gpu alone")
     told = parser.parse_args()
     size: SizeName = told.size or ("tiny" if told.where == "cpu" else "small")
@@ -42,7 +44,11 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "student.onnx"
         write_student(path, size)
-        rows = on_cpu(path, size, told.lessons) if told.where == "cpu" else on_gpu(path, size, told.soak)
+        rows = (
+            on_cpu(path, size, told.lessons, told.ask)
+            if told.where == "cpu"
+            else on_gpu(path, size, told.soak)
+        )
     for row in rows:
         spread = "" if row.low is None else f"{row.low:.4f} to {row.high:.4f}"
         print(f"{row.measure:20} {row.value:12.4f} {row.unit:8} {spread:24} {dict(row.labels)}")
@@ -61,8 +67,13 @@ def require_gpu() -> None:
         sys.exit(f"NOTHING WAS MEASURED: this machine has no GPU that ONNX Runtime could use ({error})")
 
 
-def on_cpu(path: Path, size: SizeName, lessons: Sequence[Path]) -> list[Row]:
-    """Latency of one core by batch size, in 32 and 8 bits, in turns; and how much longer teachers take."""
+def on_cpu(path: Path, size: SizeName, lessons: Sequence[Path], asked: int) -> list[Row]:
+    """Latency of one core by batch size, in 32 and 8 bits, in turns; and how much longer teachers take.
+
+    Args:
+        lessons: runs of teachers, which kept how long they took.
+        asked: users to ask a causal model about, see `asked`.
+    """
     quantise(path, integers_of(path), [cold_users(64, seed) for seed in range(1, 5)])
     sessions = {"fp32": OnnxSession(path), "int8": OnnxSession(integers_of(path))}
     rows: list[Row] = []
@@ -88,24 +99,27 @@ def on_cpu(path: Path, size: SizeName, lessons: Sequence[Path]) -> list[Row]:
             labels={"precision": "int8"},
         )
     )
+    fast = fastest["int8", 32] / 32
     for folder in lessons:
         taught = read_manifest(folder)
         per_user = 1e3 * taught.seconds / max(taught.cases, 1)
-        ratio = per_user / (fastest["int8", 32] / 32)
-        rows.append(
-            Row("teacher.latency", f"teacher:{taught.teacher}", per_user, "ms/user", n=taught.cases)
-        )
-        rows.append(
-            Row(
-                "teacher.ratio",
-                f"student:{size}",
-                ratio,
-                "times",
-                n=taught.cases,
-                labels={"teacher": taught.teacher, "batch": 32, "precision": "int8"},
-            )
-        )
+        rows += beside_teacher(taught.teacher, per_user, taught.cases, size, fast, {})
+    if asked:
+        told = ask(path.parent, asked)
+        labels = {"parameters": told.parameters, "tokens": TOKENS, "weights": "drawn"}
+        rows += beside_teacher("causal", told.milliseconds, told.users, size, fast, labels)
     return rows
+
+
+def beside_teacher(
+    teacher: str, per_user: float, users: int, size: SizeName, fast: float, labels: Mapping[str, object]
+) -> list[Row]:
+    """Milliseconds that a teacher takes a user, and how many of its student's, in batches, these are."""
+    compared = {**labels, "teacher": teacher, "batch": 32, "precision": "int8"}
+    return [
+        Row("teacher.latency", f"teacher:{teacher}", per_user, "ms/user", n=users, labels=labels),
+        Row("teacher.ratio", f"student:{size}", per_user / fast, "times", n=users, labels=compared),
+    ]
 
 
 def on_gpu(path: Path, size: SizeName, soak: int) -> list[Row]:
