@@ -24,13 +24,9 @@ def content_vectors(catalogue: Catalogue, items: Items, width: int | None = None
     return _reduced(bags, width or catalogue.embedding_width)
 
 
-def shared_content(sites: Sequence[tuple[Catalogue, Items]], width: int) -> list[Floats]:
-    """Content vectors of several catalogues in one space: what is said alike lies close."""
-    bags = [
-        [_terms(catalogue, items, position) for position in range(len(items))] for catalogue, items in sites
-    ]
-    vectors = _reduced([bag for site in bags for bag in site], width)
-    return np.split(vectors, np.cumsum([len(site) for site in bags])[:-1])
+def word_vectors(texts: Sequence[str], width: int) -> Floats:
+    """[N, width] unit vectors of texts by their words alone: those that share words lie close."""
+    return _reduced([Counter(_WORD.findall(text.lower())) for text in texts], width)
 
 
 def _reduced(bags: list[Counter[str]], width: int) -> Floats:

@@ -12,6 +12,10 @@ from rich.table import Table
 from kindling.cli.options import Var
 from kindling.settings import load_settings
 
+_WIDTH = 64
+_LONGEST = 32
+"""Tokens of a text that are read: a review says what it is about at its start."""
+
 
 def transfer(
     source: Annotated[
@@ -19,35 +23,46 @@ def transfer(
     ],
     target: Annotated[Path, typer.Argument(help="A data set of another site, or of the same.")],
     share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Of the target's training users, to fine-tune on.")
+        float, typer.Option(min=0.01, max=0.5, help="Of the target's users, to fine-tune on.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the users drawn, and of training.")] = 0,
     var: Var = None,
 ) -> None:
-    """Pretrain by self-supervision on SOURCE, fine-tune on some of TARGET, judge by its held-out users.
+    """Pretrain by self-supervision on SOURCE, fine-tune on a part of TARGET's users, judge by all others.
 
-    The two sites share nothing but the words that describe their items. Table and results.json, whether
-    it helped or not.
+    Every part takes its turn. The two sites share nothing but what words mean: a sentence encoder reads
+    what is written of the items, where one is installed (extra `text`). Table and results.json, whether it
+    helped or not.
 
     Raises:
         DatasetError: a data set cannot be read.
         TrainingError: it has too few users or events.
     """
+    from functools import partial
+
     import torch
 
     from kindling.results import Row, write_results
+    from models.content import word_vectors
     from models.datasets import detect
+    from models.evaluation.site import Encode
     from models.evaluation.transfer import COUNTS, METRIC, SUBJECTS, measure_transfer
+    from models.teachers.encoder import SentenceEncoder, packaged_encoder
 
     torch.set_num_threads(1)
     started, console = datetime.now(UTC), Console()
+    home, weights = load_settings(var=var).var.resolve() / "transfer", packaged_encoder()
+    encode: Encode = partial(word_vectors, width=_WIDTH)
+    if weights is not None:
+        encode = partial(SentenceEncoder(weights, _LONGEST).encode, cache=home / "vectors")
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / side for side in ("source", "target")]
         for data, folder in zip((source, target), folders, strict=True):
             detect.load(data).save(folder)
-        found = measure_transfer(folders[0], folders[1], share, seed)
+        found = measure_transfer(folders[0], folders[1], share, encode, seed)
     table = Table(
-        f"{METRIC} on {found.target}, {found.users} users trained on", *(f"k={count}" for count in COUNTS)
+        f"{METRIC} on {found.target}, {found.parts} × {found.users} users trained on",
+        *(f"k={count}" for count in COUNTS),
     )
     rows = []
     for subject in SUBJECTS:
@@ -68,8 +83,8 @@ def transfer(
             rows.append(
                 Row(f"lift.{METRIC}", subject, gain.value, "share", gain.low, gain.high, gain.n, labels)
             )
-    path = load_settings(var=var).var.resolve() / "transfer" / "results.json"
     arguments = {"source": str(source), "target": str(target), "share": share, "seed": seed}
-    write_results(path, "transfer", started, arguments, rows)
+    arguments["encoder"] = None if weights is None else weights.parent.name
+    write_results(home / "results.json", "transfer", started, arguments, rows)
     console.print(table)
-    console.print(f"results  {path}", soft_wrap=True, highlight=False)
+    console.print(f"results  {home / 'results.json'}", soft_wrap=True, highlight=False)

@@ -1,25 +1,21 @@
-"""Transfer: what pretraining on one catalogue is worth to another, from its first day on."""
+"""Transfer: what pretraining on one site is worth to another, of which a part of the users is known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from feature_repo.catalogue import Catalogue, Items, load_catalogue, load_items
-from models.content import shared_content
 from models.evaluation.bootstrap import Doubles, Interval, mean_interval, paired_difference
 from models.evaluation.ranking import score_table
+from models.evaluation.site import Encode, View, load_site
 from models.generators.tokens import Tokens
-from models.schema import Floats, Indices, TensorSchema
-from models.training.examples import Examples
-from models.training.ground import examples_of
-from models.training.histories import item_category_shares, load_histories
+from models.schema import Indices
+from models.training.loop import Schedule
 from models.training.pretraining import SCHEDULE, Foresight, Users, pretrain
-from models.training.split import Split, split_by_join_time
+from models.training.split import VALIDATION_SHARE, TrainingError
 
-WIDTH = 64
 COUNTS = (1, 2, 3, 5)
 METRIC = "ndcg@10"
 SUBJECTS = ("content", "day_one", "popular", "scratch", "transferred")
@@ -27,38 +23,23 @@ _ROWS = 512
 
 
 @dataclass(frozen=True)
-class Site:
-    """A catalogue with its users, items' content being in a space that it shares with others.
+class Transfer:
+    """NDCG@10 of the target's users: `values[subject][k]` is [U].
+
+    Subjects: `content` compares content alone; `day_one` was trained on the source and has seen no user
+    of the target; `popular` ranks by popularity among a part of the target's users; `scratch` was trained
+    on those, and `transferred` on the source and then on those. A user counts with the mean over the parts
+    that they are not of: nothing that they did, or wrote of an item, is known to any subject.
 
     Attributes:
-        examples: of what happened before the split's cutoff, to learn from.
-        whole: of all that happened, to judge by.
-    """
-
-    name: str
-    split: Split
-    examples: Examples
-    whole: Examples
-
-    def popularity(self, users: Indices) -> Floats:
-        """[I] events of these users."""
-        histories = self.examples.histories
-        used = histories.items[histories.after(users, 0).events]
-        return np.bincount(used, minlength=self.examples.schema.item_count).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """NDCG@10 of the target's held-out users: `values[subject][k]` is [U].
-
-    Subjects, none of which saw a held-out user: `content` compares content alone; `day_one` was trained
-    on the source and has seen no user of the target; `popular` ranks by popularity among the target's
-    training users; `scratch` was trained on those, and `transferred` on the source and then on those.
+        users: trained on in the target, in each part.
+        parts: of the target's users, each trained on alone.
     """
 
     source: str
     target: str
     users: int
+    parts: int
     values: Mapping[str, Mapping[int, Doubles]]
 
     def interval(self, subject: str, k: int) -> Interval:
@@ -70,69 +51,61 @@ class Transfer:
         return paired_difference(self.values[subject][k], self.values[over][k])
 
 
-def measure_transfer(source: Path, target: Path, share: float, seed: int = 0) -> Transfer:
-    """Pretrain on the data set in `source`, fine-tune on `share` of the training users in `target`.
+def measure_transfer(source: Path, target: Path, share: float, encode: Encode, seed: int = 0) -> Transfer:
+    """Pretrain on the data set in `source`, fine-tune on parts of the users in `target`.
+
+    The target's users are dealt to parts of `share` each. Each part trains alone, its last seventh only
+    to stop by, and everyone else with enough events is ranked for.
 
     Raises:
         CatalogueError: no data set is there.
         TrainingError: too few users or events.
     """
-    ours, theirs = load_sites([source, target])
+    ours, theirs = load_site(source), load_site(target)
+    meanings = encode([*ours.texts, *theirs.texts])
     rng = np.random.default_rng(seed)
-    train = np.sort(rng.permutation(theirs.split.train)[: max(2, round(share * len(theirs.split.train)))])
-    few = Users(train, theirs.split.validation)
-    nothing = np.zeros(theirs.examples.schema.item_count, np.float32)
-    popularity = theirs.popularity(train)
-
-    torch.manual_seed(seed)
-    source_tokens = Tokens(ours.examples.item_vectors)
-    many = Users(ours.split.train, ours.split.validation)
+    site = ours.seen_by(divide(rng.permutation(ours.size)), meanings[: len(ours.texts)])
     # Offsets stay behind with their items: what is to be taken along must not hide in them.
-    schedule = replace(SCHEDULE, frozen=("tokens.offsets.*",))
-    learned, _ = pretrain(
-        source_tokens, ours.examples, many, ours.popularity(many.train), seed, schedule=schedule
+    learned = _trained(site, Tokens(site.examples.item_vectors), seed, frozen=("tokens.offsets.*",))
+    parts = np.array_split(rng.permutation(theirs.size), max(2, round(1 / share)))
+    judged = np.flatnonzero(theirs.histories.counts > max(COUNTS))
+    values = {
+        subject: {count: np.full((len(parts), len(judged)), np.nan) for count in COUNTS}
+        for subject in SUBJECTS
+    }
+    for place, part in enumerate(parts):
+        view = theirs.seen_by(divide(part), meanings[len(ours.texts) :])
+        others = ~np.isin(judged, part)
+        for subject, model in _subjects(view, learned, seed).items():
+            for count in COUNTS:
+                values[subject][count][place, others] = _scores(view, model, judged[others], count)
+    return Transfer(
+        ours.name,
+        theirs.name,
+        len(parts[0]),
+        len(parts),
+        {
+            subject: {count: np.nanmean(table, axis=0) for count, table in by_count.items()}
+            for subject, by_count in values.items()
+        },
     )
 
-    torch.manual_seed(seed)
-    scratch, _ = pretrain(Tokens(theirs.examples.item_vectors), theirs.examples, few, popularity, seed)
-    begun = moved_to(learned, theirs, nothing).tokens
-    transferred, _ = pretrain(begun, theirs.examples, few, popularity, seed)
-    popular = Foresight(Tokens(theirs.examples.item_vectors), popularity)
-    with torch.no_grad():
-        popular.sharpness.zero_()
-    models = {
-        "day_one": moved_to(learned, theirs, nothing),
-        "popular": popular,
-        "scratch": scratch,
-        "transferred": transferred,
-    }
-    values = {subject: {k: _scores(theirs, models.get(subject), k) for k in COUNTS} for subject in SUBJECTS}
-    return Transfer(ours.name, theirs.name, len(train), values)
+
+def divide(users: Indices) -> Users:
+    """Those who train, and those of them by whom a training is stopped.
+
+    Raises:
+        TrainingError: there are too few to have some of each.
+    """
+    chosen = round(VALIDATION_SHARE * len(users))
+    if chosen < 1:
+        raise TrainingError(f"{len(users)} users are too few to train on: take a larger share")
+    return Users(np.sort(users[chosen:]), np.sort(users[:chosen]))
 
 
-def load_sites(folders: list[Path]) -> list[Site]:
-    """Data sets whose items' content vectors share a space."""
-    loaded: list[tuple[Catalogue, Items]] = []
-    for folder in folders:
-        catalogue = load_catalogue(folder)
-        loaded.append((catalogue, load_items(folder, catalogue)))
-    sites = []
-    for folder, (catalogue, items), vectors in zip(
-        folders, loaded, shared_content(loaded, WIDTH), strict=True
-    ):
-        histories = load_histories(folder, catalogue, items)
-        split = split_by_join_time(histories)
-        schema = TensorSchema.of(catalogue, items)
-        shares = item_category_shares(catalogue, items)
-        past = histories.before(split.cutoff_ms)
-        examples = examples_of(past, split.train, schema, shares, vectors)
-        sites.append(Site(catalogue.name, split, examples, replace(examples, histories=histories)))
-    return sites
-
-
-def moved_to(learned: Foresight, site: Site, popularity: Floats) -> Foresight:
+def moved_to(learned: Foresight, view: View) -> Foresight:
     """What was learned elsewhere, on this site's items: all but the offsets of items that are not here."""
-    moved = Foresight(Tokens(site.examples.item_vectors), popularity)
+    moved = Foresight(Tokens(view.examples.item_vectors), np.zeros_like(view.popularity))
     with torch.no_grad():
         moved.tokens.projection.weight.copy_(learned.tokens.projection.weight)
         moved.sharpness.copy_(learned.sharpness)
@@ -140,16 +113,37 @@ def moved_to(learned: Foresight, site: Site, popularity: Floats) -> Foresight:
     return moved.eval()
 
 
-def _scores(site: Site, model: Foresight | None, count: int) -> Doubles:
-    """[U] metric of held-out users with more than `max(COUNTS)` events; None compares content alone."""
-    histories = site.whole.histories
-    users = site.split.held_out[histories.counts[site.split.held_out] > max(COUNTS)]
-    found = []
+def _subjects(view: View, learned: Foresight, seed: int) -> Mapping[str, Foresight | None]:
+    """All that are compared, by what this part of the target's users taught."""
+    torch.manual_seed(seed)
+    blank = Tokens(view.examples.item_vectors)
+    popular = Foresight(Tokens(view.examples.item_vectors), view.popularity).eval()
+    with torch.no_grad():
+        popular.sharpness.zero_()
+    return {
+        "content": None,
+        "day_one": moved_to(learned, view),
+        "popular": popular,
+        "scratch": _trained(view, blank, seed),
+        "transferred": _trained(view, moved_to(learned, view).tokens, seed),
+    }
+
+
+def _trained(view: View, tokens: Tokens, seed: int, frozen: Sequence[str] = ()) -> Foresight:
+    schedule: Schedule = replace(SCHEDULE, frozen=tuple(frozen))
+    return pretrain(tokens, view.examples, view.users, view.popularity, seed, schedule=schedule)[0]
+
+
+def _scores(view: View, model: Foresight | None, users: Indices, count: int) -> Doubles:
+    """[U] metric of users after `count` events; without a model, content alone is compared."""
+    examples, found = view.examples, []
     for start in range(0, len(users), _ROWS):
-        batch = site.whole.batch(histories.first(users[start : start + _ROWS], count), complete=False)
+        batch = examples.batch(
+            examples.histories.first(users[start : start + _ROWS], count), complete=False
+        )
         with torch.no_grad():
             if model is None:
-                scores = batch["observed_embedding"] @ torch.as_tensor(site.examples.item_vectors).T
+                scores = batch["observed_embedding"] @ torch.as_tensor(examples.item_vectors).T
             else:
                 scores = model(batch)
         seen, later = batch["seen"].numpy() > 0, batch["later"].numpy() > 0

@@ -1,14 +1,20 @@
 """Transfer between two halves of the checkerboard, which speak alike and share no item or user."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models.evaluation.transfer import SUBJECTS, Transfer, load_sites, measure_transfer
+from models.content import word_vectors
+from models.evaluation.site import Site, View, load_site
+from models.evaluation.transfer import SUBJECTS, Transfer, divide, measure_transfer
 from models.generators.tokens import TOKEN, Tokens
-from models.training.pretraining import SCHEDULE, Users, contrast, pretrain
+from models.schema import Floats
+from models.training.pretraining import SCHEDULE, contrast, pretrain
+from models.training.split import TrainingError
 from tests.checkerboard import write_shop
 
 
@@ -21,32 +27,60 @@ def shops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def measured(shops: list[Path]) -> Transfer:
-    return measure_transfer(shops[0], shops[1], share=0.2)
+    return measure_transfer(shops[0], shops[1], 0.5, encode)
+
+
+def encode(texts: Sequence[str]) -> Floats:
+    return word_vectors(texts, 8)
+
+
+def view_of(site: Site) -> View:
+    return site.seen_by(divide(np.arange(site.size)), encode(site.texts))
 
 
 def test_a_new_site_is_foreseen_from_its_first_day(measured: Transfer) -> None:
     assert set(measured.values) == set(SUBJECTS)
-    assert measured.users == 10
+    assert measured.users * measured.parts == 80
     # Nobody of the target was seen. Guessing is worth a third: so many items are used later.
     assert measured.interval("day_one", 5).low > 0.5
-    assert measured.lift("transferred", "day_one", 5).n == 20
+    # Whoever is not of a part is judged by it: with all parts, everyone.
+    assert measured.lift("transferred", "day_one", 5).n == 80
 
 
-def test_content_of_both_sites_lies_in_one_space(shops: list[Path]) -> None:
-    ours, theirs = load_sites(shops)
-    np.testing.assert_allclose(ours.examples.item_vectors, theirs.examples.item_vectors, atol=1e-5)
+def test_items_lie_where_what_was_written_of_them_by_known_users_does(shops: list[Path]) -> None:
+    site = load_site(shops[1])
+    assert site.texts and (site.authors == -1).all()
+    users = divide(np.arange(20))
+    written = replace(
+        site,
+        texts=["of one", "of one, by a stranger", "of another"],
+        about=np.array([0, 0, 1]),
+        authors=np.array([users.train[0], 79, users.train[1]]),
+    )
+    meanings = np.array([[1, 0], [0, 5], [-1, 0]], np.float32)
+    vectors = written.seen_by(users, meanings).examples.item_vectors
+    np.testing.assert_allclose(vectors[:2], [[1, 0], [-1, 0]])
+    assert not vectors[2:].any()
+
+
+def test_a_part_too_small_to_stop_by_is_refused() -> None:
+    with pytest.raises(TrainingError, match="too few"):
+        divide(np.arange(2))
 
 
 def test_pretraining_foresees_better_than_it_began(shops: list[Path]) -> None:
-    site = load_sites(shops)[0]
-    users = Users(site.split.train, site.split.validation)
+    view = view_of(load_site(shops[0]))
     losses: list[float] = []
-    popularity = site.popularity(users.train)
     torch.manual_seed(0)
-    tokens = Tokens(site.examples.item_vectors)
+    tokens = Tokens(view.examples.item_vectors)
     before = tokens.projection.weight.detach().clone()
     _, fit = pretrain(
-        tokens, site.examples, users, popularity, 0, on_epoch=lambda _, loss: losses.append(loss)
+        tokens,
+        view.examples,
+        view.users,
+        view.popularity,
+        0,
+        on_epoch=lambda _, loss: losses.append(loss),
     )
     assert fit.epoch > 0 and fit.loss == min(losses) and len(losses) <= SCHEDULE.epochs
     assert not torch.equal(tokens.projection.weight, before)
