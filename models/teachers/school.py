@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.catalogue import Catalogue, Items, load_catalogue, load_items
+from models.knowledge.descriptions import enrich
 from models.knowledge.space import content_space
 from models.knowledge.views import fuse_views
 from models.schema import Floats, Indices
@@ -39,7 +40,7 @@ class School:
 
     @classmethod
     def open(cls, folder: Path) -> "School":
-        """The school of the data set in `folder`.
+        """The school of the data set in `folder`; what training users wrote of an item describes it.
 
         Raises:
             CatalogueError: no data set was loaded.
@@ -53,7 +54,9 @@ class School:
         def logs(users: Indices) -> list[Case]:
             return load_logs(folder, [histories.user_ids[user] for user in users], split.cutoff_ms)
 
-        return cls(folder, catalogue, items, histories, split, logs(split.train), logs(split.validation))
+        train = logs(split.train)
+        described = _described(catalogue, items, train)
+        return cls(folder, catalogue, described, histories, split, train, logs(split.validation))
 
     @property
     def popularity(self) -> Floats:
@@ -89,3 +92,12 @@ class School:
     def held_out(self) -> list[Case]:
         """Whole logs of held-out users, to grade teachers by: nothing may learn from them."""
         return load_logs(self.folder, [self.histories.user_ids[user] for user in self.split.held_out])
+
+
+def _described(catalogue: Catalogue, items: Items, logs: Sequence[Case]) -> Items:
+    """The items, those that anyone here wrote of enriched by it."""
+    reviews: dict[str, list[str]] = {}
+    for event in (event for log in logs for event in log.events if event.text):
+        reviews.setdefault(event.item_id, []).append(event.text or "")
+    places = [items.index[item_id] for item_id in reviews if item_id in items.index]
+    return enrich(catalogue, items, reviews, np.array(places, np.int64)) if places else items

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kindling.cli.teach import teach as teach_command
@@ -98,6 +100,18 @@ def test_a_school_teaches_nothing_of_held_out_users(school: School) -> None:
     assert not {log.user_id for log in warm} & {log.user_id for log in held_out}
     assert len(warm) + len(held_out) == checkerboard.USERS
     assert school.popularity.sum() == sum(log.count for log in school.train)
+
+
+def test_items_are_described_by_what_training_users_wrote(school: School, tmp_path: Path) -> None:
+    folder = checkerboard.write_shop(tmp_path)
+    says = {school.train[0].user_id: "squeaky", school.held_out()[0].user_id: "rusty"}
+    events = pq.read_table(folder / "events.parquet")
+    written = pa.array([says.get(user) for user in events["user_id"].to_pylist()], pa.string())
+    place = events.column_names.index("text")
+    pq.write_table(events.set_column(place, "text", written), folder / "events.parquet")
+    texts = School.open(folder).items.texts
+    assert sum("squeaky" in text for text in texts) == school.train[0].count
+    assert not any("rusty" in text for text in texts)
 
 
 def test_content_places_items_by_words_graph_and_meaning(school: School, encoder: SentenceEncoder) -> None:
