@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+_DIGITS = 6
 _PACKAGES = (
     "feast",
     "grpcio",
@@ -93,7 +94,7 @@ def commit() -> tuple[str | None, bool | None]:
 def write_results(
     path: Path, what: str, started_at: datetime, arguments: Mapping[str, Any], rows: Sequence[Row]
 ) -> None:
-    """Write `path`, whole or not at all."""
+    """Write `path`, whole or not at all; a row a line, so that versions of it can be compared."""
     head, dirty = commit()
     now = datetime.now(UTC)
     results = {
@@ -105,9 +106,18 @@ def write_results(
         "machine": machine(),
         "versions": versions(),
         "arguments": dict(arguments),
-        "rows": [row.flat() for row in rows],
     }
+    head_lines = json.dumps(results, indent=1).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(_rounded(row.flat()), separators=(',', ':'))}" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(f'{head_lines},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
     partial.replace(path)
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Digits that no measurement knows are left out."""
+    return {
+        name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+        for name, value in row.items()
+    }

@@ -28,4 +28,13 @@ def test_the_file_has_the_one_shape(tmp_path: Path) -> None:
         }
     ]
     assert list(tmp_path.rglob("*.partial")) == []
+    assert json.dumps(results["rows"][0], separators=(",", ":")) in path.read_text().split("\n  ")[-1]
     assert results["versions"]["feast"] == "0.67.0"
+
+
+def test_rows_leave_out_digits_that_nobody_measured(tmp_path: Path) -> None:
+    write_results(tmp_path / "r.json", "x", datetime.now(UTC), {}, [Row("a", "b", 1 / 3, "s", n=1_234_567)])
+    write_results(tmp_path / "none.json", "x", datetime.now(UTC), {}, [])
+    (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert row["value"] == 0.333333 and row["low"] is None and row["n"] == 1_234_567
+    assert json.loads((tmp_path / "none.json").read_text())["rows"] == []
