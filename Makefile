@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Many images forbid compiled modules, and uv makes none: each process would compile all it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo evaluate test bench bench-students bench-gpu chaos lint types proto check-proto promise-proto clean
+.PHONY: help install demo evaluate test bench bench-generators bench-students bench-gpu chaos lint types proto check-proto promise-proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench-stream: $(INSTALLED) ## the stream alone, about half an hour; BENCH=quick 
 
 bench-serve: $(INSTALLED) ## the server alone, about forty minutes; BENCH=quick for ten; RESUME=1 to go on
 	@$(BIN)/python -W ignore -m tests.bench.serve $(if $(filter quick,$(BENCH)),--quick) $(if $(RESUME),--resume)
+
+bench-generators: $(INSTALLED) ## time the default rung on one core beside a plain network, on DATA=folder or a simulated shop
+	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.bench.generators $(if $(DATA),--data '$(DATA)')
 
 bench-students: $(INSTALLED) ## time the tiny student on one core; LESSONS=folders to compare with their teachers
 	@$(BIN)/python -W ignore -m tests.bench.students cpu $(if $(LESSONS),--lessons $(LESSONS))
