@@ -13,8 +13,8 @@ import numpy as np
 from feature_repo.catalogue import Catalogue, load_catalogue, load_items
 from models.content import content_vectors
 from models.evaluation.bootstrap import Interval, paired_difference, ratio_interval
-from models.evaluation.fills import WITH_STUDENT
-from models.evaluation.fold import PROFILE, TOWER, Data, Plan
+from models.evaluation.fills import RIVAL, WITH_STUDENT
+from models.evaluation.fold import COMPARED, PROFILE, TOWER, Data, Plan
 from models.evaluation.folds import make_folds
 from models.evaluation.runs import run_folds
 from models.evaluation.scores import Case, Scores
@@ -27,6 +27,11 @@ BASELINE = "count_shrinkage"
 FLOOR = "segment_mean"
 """What the lifts of a teacher and of its student are over."""
 LIFTED = ("ndcg@10", "ndcg@100", "recall@20", "hit@10", "precision@10")
+RANKING = ("ndcg@10", "recall@20")
+DESCRIBED = (*COMPARED, WITH_STUDENT)
+"""Fills whose lists under the frozen ranker are measured by all metrics; all others by `RANKING`."""
+UNITS = {"novelty": "bits", "popularity_bias": "bits", "miscalibration": "nats"}
+"""Of metrics that are no share of 1."""
 _SMALLEST_SEGMENT = 20
 
 
@@ -80,33 +85,42 @@ class Evaluation:
                     yield f"{attribute.name}={_label(attribute.values, attribute.edges, place)}", members
 
     def numbers(self) -> Iterator[Number]:
-        """Everything that was measured."""
-        for case, metrics in self.scores.values.items():
-            labels = self._labels(case)
-            for metric in metrics:
-                if len(self.scores.metric(case, metric)):
-                    unit = {"novelty": "bits", "popularity_bias": "bits", "miscalibration": "nats"}.get(
-                        metric, "standard deviations" if metric.startswith("error") else "share"
-                    )
-                    mean = self.scores.interval(case, metric)
-                    yield Number(f"evaluate.{metric}", case.fill, *_ordered(mean, unit), labels)
-            if case in self.scores.lists:
-                covered = self.scores.coverage(case, self.items)
-                yield Number(
-                    "evaluate.coverage@10", case.fill, covered, "share", None, None, self.items, labels
-                )
+        """What was measured, as far as anyone asks for it: every user's value lies in the kept folds."""
+        for case in self.scores.values:
+            yield from self._levels(case)
             yield from self._lifts(case)
         yield from self._segment_lifts()
         yield from self._closed()
         yield from self._kept()
 
+    def _levels(self, case: Case) -> Iterator[Number]:
+        labels, whole = self._labels(case), case.recommender == TOWER and case.fill in DESCRIBED
+        for metric in self.scores.values[case]:
+            asked = whole or metric in RANKING or case.recommender == PROFILE
+            if asked and len(self.scores.metric(case, metric)):
+                unit = UNITS.get(metric, "standard deviations" if metric.startswith("error") else "share")
+                mean = self.scores.interval(case, metric)
+                yield Number(f"evaluate.{metric}", case.fill, *_ordered(mean, unit), labels)
+        if whole:
+            covered = self.scores.coverage(case, self.items)
+            yield Number(
+                "evaluate.coverage@10", case.fill, covered, "share", None, None, self.items, labels
+            )
+
     def _lifts(self, case: Case) -> Iterator[Number]:
-        if case.recommender == PROFILE:
-            return
-        beside = {"teacher": [FLOOR], "student": [FLOOR], WITH_STUDENT: ["fusion"]}
-        for over in ("none", BASELINE, "kshot_linear", *beside.get(case.fill.partition(":")[0], [])):
-            if over != case.fill and case._replace(fill=over) in self.scores.values:
-                for metric in LIFTED:
+        """Over count-shrinkage; of the fusion over what it replaces and what it must not be below, too."""
+        beside = {
+            "fusion": ["none", RIVAL],
+            WITH_STUDENT: ["fusion"],
+            "teacher": [FLOOR],
+            "student": [FLOOR],
+        }
+        metrics = LIFTED if case.recommender == TOWER and case.fill == "fusion" else LIFTED[:1]
+        for over in (BASELINE, *beside.get(case.fill.partition(":")[0], [])):
+            if case.recommender == PROFILE or over == case.fill:
+                continue
+            if case._replace(fill=over) in self.scores.values:
+                for metric in metrics:
                     gain = self.scores.lift(case, over, metric)
                     labels = {**self._labels(case), "over": over}
                     yield Number(f"lift.{metric}", case.fill, *_ordered(gain, "share"), labels)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from models.evaluation.bootstrap import mean_interval, paired_difference
 from models.evaluation.conformal import NOMINAL
-from models.evaluation.evaluation import BASELINE, FLOOR, LIFTED, Evaluation
+from models.evaluation.evaluation import BASELINE, DESCRIBED, FLOOR, LIFTED, UNITS, Evaluation
 from models.evaluation.fills import WITH_STUDENT
 from models.evaluation.fold import PROFILE, TOWER
 from models.evaluation.picture import picture
@@ -46,6 +46,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         without=_without(evaluation),
         table=_table(evaluation, [TOWER]),
         taught=_taught(evaluation),
+        lists=_lists(evaluation),
         rivals=_table(evaluation, rivals) if rivals else "<p>None was asked for.</p>",
         lift=picture(lambda figure: _draw_lift(figure, evaluation), (10, 4.5)),
         reliability=picture(lambda figure: _draw_reliability(figure, evaluation), (10, 3.2)),
@@ -93,6 +94,27 @@ def _table(evaluation: Evaluation, recommenders: Sequence[str]) -> str:
             name = fill if recommender == TOWER else f"{recommender}: {fill}"
             body.append(f"<tr><td>{html.escape(name)}</td>{''.join(cells)}</tr>")
     return f"<table><tr><th></th>{head}</tr>{''.join(body)}</table>"
+
+
+def _lists(evaluation: Evaluation) -> str:
+    """What kind of lists the described fills lead to, at the k that is drawn: coverage and the rest."""
+    k = _drawn_count(evaluation)
+    cases = [Case(TOWER, fill, k) for fill in DESCRIBED]
+    cases = [case for case in cases if case in evaluation.scores.values]
+    names = ["coverage@10", *UNITS]
+    body = []
+    for case in cases:
+        values = [evaluation.scores.coverage(case, evaluation.items)]
+        values += [float(evaluation.scores.metric(case, name).mean()) for name in UNITS]
+        cells = "".join(f"<td>{value:.3f}</td>" for value in values)
+        body.append(f"<tr><td>{html.escape(case.fill)}</td>{cells}</tr>")
+    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
+    return f"<table><tr><th>k = {k}</th>{head}</tr>{''.join(body)}</table>"
+
+
+def _drawn_count(evaluation: Evaluation) -> int:
+    """The k that stands for all where one has to do."""
+    return 1 if 1 in evaluation.counts() else evaluation.counts()[0]
 
 
 def _taught(evaluation: Evaluation) -> str:
@@ -171,7 +193,7 @@ def _draw_reliability(figure: Figure, evaluation: Evaluation) -> None:
 
 def _draw_gains(figure: Figure, evaluation: Evaluation) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    k = 1 if 1 in evaluation.counts() else evaluation.counts()[0]
+    k = _drawn_count(evaluation)
     ours, theirs = (evaluation.scores.values[Case(TOWER, fill, k)][METRIC] for fill in ("fusion", BASELINE))
     known = ~np.isnan(ours)
     left.hist(ours[known] - theirs[known], bins=41, range=(-1, 1), color="#e4572e")
