@@ -44,6 +44,10 @@ class Blended(nn.Module):
             + [calibration.confidence(name, block, count) for block in BLOCKS]
             for count in range(max(1, counts))
         ]
+        self.wanted: torch.Tensor
+        self.limits: torch.Tensor
+        self.register_buffer("wanted", torch.tensor([0.0, 1, 1, 1, 1]))
+        self.register_buffer("limits", torch.tensor([1.0] + [_SHARES_OFF] * 4))
         self.register_buffer("by_count", torch.tensor(table, dtype=torch.float32))  # [N, 3 + 3]
         self.register_buffer("item_vectors", table_of(item_vectors))  # [I + 1, D]
 
@@ -66,11 +70,10 @@ class Blended(nn.Module):
         observed_weight = by_count[:, :2] * torch.cat([_any(affinity), _any(observed)], dim=1)
         blended = embedding + (observed - embedding) * observed_weight[:, 1:2]
         small = blended / _MOST_EMBEDDING
-        sound = (
-            ((small * small).sum(dim=1, keepdim=True) <= 1)  # nor is it so of what is not a number
-            & _sums_to_one(shares)
-            & _sums_to_one(weights)
-        )
+        # What is not a number is within no limit.
+        found = [(small * small).sum(dim=1, keepdim=True), *_sums(shares), *_sums(weights)]
+        well = (torch.cat(found, dim=1) - self.wanted).abs() <= self.limits  # [B, 1 + 2 + 2]
+        sound = well.to(torch.float32).amin(dim=1, keepdim=True)
         return (
             shares + (affinity - shares) * observed_weight[:, 0:1],
             blended,
@@ -78,7 +81,7 @@ class Blended(nn.Module):
             weights * (1 - by_count[:, 2:3]),
             by_count[:, 3:],
             observed_weight,
-            sound.to(torch.float32),
+            sound,
         )
 
 
@@ -87,7 +90,6 @@ def _any(observed: torch.Tensor) -> torch.Tensor:
     return (observed.abs().amax(dim=1, keepdim=True) > 0).to(torch.float32)
 
 
-def _sums_to_one(shares: torch.Tensor) -> torch.Tensor:
-    """[B, 1] whether it does so both with and without its signs: then all are in range, and are numbers."""
-    with_signs, without = shares.sum(dim=1, keepdim=True), shares.abs().sum(dim=1, keepdim=True)
-    return ((with_signs - 1).abs() <= _SHARES_OFF) & ((without - 1).abs() <= _SHARES_OFF)
+def _sums(shares: torch.Tensor) -> list[torch.Tensor]:
+    """[B, 1] each, with and without signs: where both are 1, all are in range, and are numbers."""
+    return [shares.sum(dim=1, keepdim=True), shares.abs().sum(dim=1, keepdim=True)]

@@ -62,13 +62,16 @@ class Fusion(nn.Module):
         mass = total(history_items, history_weights).clamp(min=1e-9)
         mean = pooled(self.item_vectors, history_items, history_weights) / mass
         gate = self.anchors(count) @ self.gate  # [B, members]
+        most = self.kappas.amax(dim=1, keepdim=True)  # [blocks, 1]
+        known = count[:, :, None]
+        # Weight of the fill within a member's blend, as a share of the fill's weight in the last one.
+        trust = gate[:, None] * (self.kappas / most / (known + self.kappas) * (known + most))
+        left = 1 - trust.sum(dim=2)  # [B, blocks]
         fused = []
         for block, observed in enumerate((affinity, mean)):
-            kappas = self.kappas[block]
-            # Weight of the fill within a member's blend, as a share of the fill's weight in the last one.
-            rest = kappas / (count + kappas) * (count + kappas.max()) / kappas.max()  # [B, members]
-            fills = torch.stack([answer[block] for answer in answers], dim=1)  # [B, members, W]
-            trust = gate * rest
-            fused.append((trust[:, :, None] * fills).sum(dim=1) + (gate - trust).sum(1, True) * observed)
+            place = slice(block, block + 1)
+            fills = torch.cat([answer[block] for answer in answers], dim=1)
+            fills = fills.reshape(-1, len(answers), observed.shape[1])  # [B, members, W]
+            fused.append((trust[:, place] @ fills).squeeze(1) + left[:, place] * observed)
         shares = fused[0].clamp(min=1e-6)
         return shares / shares.sum(dim=1, keepdim=True), fused[1]
