@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from kindling.cli.options import Var
+from kindling.cli.progress import steps
 from kindling.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,12 +40,8 @@ def evaluate(
     root = load_settings(var=var).var.resolve()
     console, started = Console(), datetime.now(UTC)
     folder = root / "evaluate"
-    progress_console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=progress_console, transient=True, disable=not progress_console.is_terminal
-    ) as progress:
-        task = progress.add_task("loading PyTorch")
+    with steps() as tell:
+        tell("loading PyTorch", "")
         import torch
 
         from feature_repo.workspace import Workspace
@@ -59,8 +55,7 @@ def evaluate(
         from models.training.ground import Progress as Step
 
         def watch(step: Step) -> None:
-            epoch = f", epoch {step.epoch}" if step.epoch else ""
-            progress.update(task, description=f"{step.step}{epoch}")
+            tell(step.step, f"epoch {step.epoch}" if step.epoch else "")
 
         torch.set_num_threads(1)
         source = Workspace(root).data
@@ -69,9 +64,9 @@ def evaluate(
             detect.load(data).save(source)
         plan = Plan(seed=seed, others=() if quick else tuple(LEARNED))
         evaluation = run(source, folder / "folds", plan, 1 if quick else None, watch, jobs or cores())
-        progress.update(task, description="intervals")
+        tell("intervals", "")
         rows = [Row(*number) for number in evaluation.numbers()]
-        progress.update(task, description="cold items")
+        tell("cold items", "")
         rows += cold_items(evaluation, source, folder / "vectors")
         arguments = {"data": str(data) if data else None, "quick": quick, "seed": seed}
         write_results(folder / "results.json", "evaluate", started, arguments, rows)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kindling.cli.options import Var
+from kindling.cli.progress import steps
 from kindling.settings import load_settings
 
 _SHOWN = ("fidelity.kolmogorov_smirnov", "fidelity.wasserstein", "privacy.distance_ratio")
@@ -48,7 +49,7 @@ def privacy(
     from models.training.crossfit import try_members
     from models.training.fusion import fit_fusion
     from models.training.generators import FUSED, MEMBERS, PRIORS, train_members
-    from models.training.ground import lay_ground, unwatched
+    from models.training.ground import Progress, lay_ground
     from models.training.histories import item_category_shares, load_histories
     from models.training.options import read_options
     from models.training.regime import Regime
@@ -65,13 +66,19 @@ def privacy(
     regime = Regime(read_options(settings.training, told or ()))
     split, content = make_folds(histories, seed=seed)[0], content_vectors(catalogue, items)
     schema = TensorSchema.of(catalogue, items)
-    ground = lay_ground(schema, histories, split, content, shares, seed, 1, regime=regime)
-    members = train_members(ground, generators.split(","), seed, MEMBERS, unwatched)
-    fillers = {name: filler for name, (filler, _) in members.items() if name != "blank"}
-    if members.keys() >= {*FUSED}:
-        fused = {name: members[name] for name in (*PRIORS, *FUSED)}
-        fillers["fusion"], _ = fit_fusion(ground, fused, try_members(ground, fused, seed, unwatched))
-    numbers = list(audit(ground, histories, fillers))
+    with steps() as tell:
+
+        def watch(step: Progress) -> None:
+            tell(step.step, f"epoch {step.epoch}" if step.epoch else "")
+
+        ground = lay_ground(schema, histories, split, content, shares, seed, 1, watch, regime)
+        members = train_members(ground, generators.split(","), seed, MEMBERS, watch)
+        fillers = {name: filler for name, (filler, _) in members.items() if name != "blank"}
+        if members.keys() >= {*FUSED}:
+            fused = {name: members[name] for name in (*PRIORS, *FUSED)}
+            fillers["fusion"], _ = fit_fusion(ground, fused, try_members(ground, fused, seed, watch))
+        tell("attack", "")
+        numbers = list(audit(ground, histories, fillers))
     table = Table(
         "filled by", "k", *(name.partition(".")[2].replace("_", " ") for name in _SHOWN), "attack"
     )

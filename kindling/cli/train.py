@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from kindling.cli.options import Var
+from kindling.cli.progress import steps
 from kindling.settings import load_settings
 from models.bundle import read_manifest
 from models.registry import Registry, RegistryError
@@ -90,8 +90,8 @@ def train(
     settings = load_settings(var=var)
     workspace_root = settings.var.resolve()
     console, started = Console(), time.monotonic()
-    with _progress() as progress:
-        task = progress.add_task("loading PyTorch", loss="")
+    with steps() as tell:
+        tell("loading PyTorch", "")
         from feature_repo.workspace import Workspace
         from kindling.promotion import compare_with_active
         from models.training.arguments import Arguments
@@ -101,8 +101,7 @@ def train(
         from models.training.train import train
 
         def watch(step: Step) -> None:
-            loss = f"epoch {step.epoch}, validation loss {step.loss:.4f}" if step.epoch else ""
-            progress.update(task, description=step.step, loss=loss)
+            tell(step.step, f"epoch {step.epoch}, validation loss {step.loss:.4f}" if step.epoch else "")
 
         workspace = Workspace(workspace_root)
         registry = Registry(workspace.bundles)
@@ -120,7 +119,7 @@ def train(
         )
         logged = read_logged(workspace)
         bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs, logged)
-        progress.update(task, description="comparing with the active bundle", loss="")
+        tell("comparing with the active bundle", "")
         compared = compare_with_active(workspace, registry, bundle)
     console.print(validation_table(bundle.metrics))
     if compared is not None:
@@ -160,7 +159,7 @@ def beginning(registry: Registry, since: str | None) -> tuple[str | None, int]:
 def validation_table(metrics: dict[str, float]) -> Table:
     """Metrics of validation users by number of events known (k), one row a way of filling."""
     counts = sorted({int(name.rsplit("/", 1)[1]) for name in metrics})
-    table = Table("validation users", "", *(f"k={count}" for count in counts))
+    table = Table("", "", *(f"k={count}" for count in counts), title="validation users")
     for metric, name in _METRICS.items():
         for subject, label in _SUBJECTS.items():
             values = (metrics[f"{subject}/{metric}/{count}"] for count in counts)
@@ -171,21 +170,10 @@ def validation_table(metrics: dict[str, float]) -> Table:
 
 def verdict_table(verdict: "Verdict", gains: "dict[int, Interval]") -> Table:
     """Gains in NDCG@10 over the rival by number of events known, with their intervals, and over all."""
-    table = Table("held-out users", *(f"k={count}" for count in gains), "all", caption=str(verdict))
+    columns = (f"k={count}" for count in gains)
+    table = Table("", *columns, "all", title="held-out users", caption=str(verdict))
     every = [(gain.value, gain.low, gain.high) for gain in gains.values()]
     every.append((verdict.value, verdict.low, verdict.high))
-    table.add_row("gain", *(f"{value:+.3f}" for value, _, _ in every))
+    table.add_row("gain, NDCG@10", *(f"{value:+.3f}" for value, _, _ in every))
     table.add_row("95% interval", *(f"{low:+.3f} {high:+.3f}" for _, low, high in every))
     return table
-
-
-def _progress() -> Progress:
-    """One line that says what is being done; on standard error, so that output can be piped."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
