@@ -22,6 +22,8 @@ Doubles = npt.NDArray[np.float64]
 
 SUBJECTS: tuple[Subject, ...] = ("raw", "count_shrinkage", "kindling")
 COUNTS = (0, 1, 2, 3, 5)
+_CELLS = 20_000_000
+"""Scores that are held at once: some users' of all items, where there are many of both."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,7 @@ def compare(
     Raises:
         ValueError: no user is left.
     """
-    schema, calibration = bundle.schema, bundle.calibration
-    shares = item_category_shares(schema.catalogue, items)
+    shares = item_category_shares(bundle.schema.catalogue, items)
     sessions = {name: OnnxSession(path, provider) for name, path in bundle.rungs.items()}
     ranker = Ranker(bundle, provider)
     users = users[histories.counts[users] > max(counts)]
@@ -80,23 +81,47 @@ def compare(
         raise ValueError(
             f"no user has more than {max(counts)} events: evaluate users with longer histories"
         )
+    at_once = max(_CELLS // len(items), 1)
     values: dict[Subject, dict[int, dict[str, Doubles]]] = {subject: {} for subject in SUBJECTS}
     for count in counts:
-        cut = histories.first(users, count)
-        observed = histories.observe(cut, schema, shares)
-        value = unit_values(histories.mean_values(cut), schema)
-        seen = _uses(histories, cut, len(items))
-        later = _uses(histories, histories.after(users, count), len(items))
-        rungs: dict[Subject, str | None] = {
-            "raw": None,
-            "count_shrinkage": "segment_prior",
-            "kindling": calibration.best_rung(count),
-        }
-        for subject, rung in rungs.items():
-            affinity, embedding = _present(bundle, observed, rung, sessions)
-            features = tower_inputs(observed, affinity, embedding, value, bundle.manifest.mean_value)
-            values[subject][count] = score_table(ranker.scores(features), seen, later)
+        parts = [
+            _tables(bundle, histories, shares, users[start : start + at_once], count, sessions, ranker)
+            for start in range(0, len(users), at_once)
+        ]
+        for subject in SUBJECTS:
+            values[subject][count] = {
+                metric: np.concatenate([part[subject][metric] for part in parts])
+                for metric in parts[0][subject]
+            }
     return Comparison(values)
+
+
+def _tables(
+    bundle: Bundle,
+    histories: Histories,
+    item_shares: Floats,
+    users: Indices,
+    count: int,
+    sessions: dict[str, OnnxSession],
+    ranker: Ranker,
+) -> dict[Subject, dict[str, Doubles]]:
+    """Metrics of some users after `count` events, by subject."""
+    cut = histories.first(users, count)
+    observed = histories.observe(cut, bundle.schema, item_shares)
+    value = unit_values(histories.mean_values(cut), bundle.schema)
+    seen = _uses(histories, cut, len(item_shares))
+    later = _uses(histories, histories.after(users, count), len(item_shares))
+    rungs: dict[Subject, str | None] = {
+        "raw": None,
+        "count_shrinkage": "segment_prior",
+        "kindling": bundle.calibration.best_rung(count),
+    }
+    tables = {}
+    for subject, rung in rungs.items():
+        affinity, embedding = _present(bundle, observed, rung, sessions)
+        features = tower_inputs(observed, affinity, embedding, value, bundle.manifest.mean_value)
+        tables[subject] = score_table(ranker.scores(features), seen, later)
+    return tables
 
 
 def _present(

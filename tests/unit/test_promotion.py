@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from kindling.cli.models import app
 from kindling.cli.train import beginning
 from models.content import content_vectors
+from models.evaluation import comparison
 from models.evaluation.promotion import judge
-from models.generators.encoder import Encoder
+from models.generators.ensemble import Ensemble
 from models.registry import Pointer, Registry, RegistryError
 from models.training.arguments import Arguments
 from models.training.histories import item_category_shares, load_histories
@@ -46,6 +47,20 @@ def test_a_bundle_is_level_with_itself_and_a_rival_of_another_catalogue_is_not_a
     for other in (dataclasses.replace(bundle, manifest=manifest), None):
         verdict, _ = judge(bundle, "old", other, checkerboard.histories(), items)
         assert (verdict.rival, verdict.subject) == ("old", "count_shrinkage")
+
+
+def test_users_who_are_compared_a_few_at_a_time_come_out_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, histories = checkerboard.bundle(), checkerboard.histories()
+    _, items = checkerboard.catalogue_and_items()
+    users = np.flatnonzero(histories.joined_ms >= bundle.manifest.cutoff_ms)
+    whole = comparison.compare(bundle, histories, items, users, counts=(0, 3))
+    monkeypatch.setattr(comparison, "_CELLS", 7 * len(items))
+    parts = comparison.compare(bundle, histories, items, users, counts=(0, 3))
+    for subject, by_count in whole.values.items():
+        for count, metrics in by_count.items():
+            for metric, values in metrics.items():
+                assert len(values) > 7
+                np.testing.assert_allclose(parts.values[subject][count][metric], values)
 
 
 @pytest.mark.parametrize(("low", "passed"), [(-0.0099, True), (-0.01, False)])
@@ -139,10 +154,10 @@ def test_a_bundle_keeps_the_weights_that_a_warm_start_begins_with() -> None:
     start = start_from(bundle)
     assert {"encoder-0", "ranker-0"} <= set(start.weights)
     modules = checkerboard.trained().rungs["generator"].modules()
-    encoder = next(module for module in modules if isinstance(module, Encoder))
-    torch.testing.assert_close(
-        start.weights["encoder-0"]["tokens.projection.weight"], encoder.tokens.projection.weight
-    )
+    ensemble = next(module for module in modules if isinstance(module, Ensemble))
+    offsets = start.weights["encoder-0"]["tokens.offsets.weight"]
+    torch.testing.assert_close(offsets, ensemble.offsets[:, : offsets.shape[1]])
+    assert offsets.abs().max() > 0
 
 
 def test_models_are_brought_up_to_date_from_those_before(tmp_path: Path) -> None:
