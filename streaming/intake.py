@@ -1,5 +1,6 @@
 """The intake: records off the topic, gathered until there are enough of them to be worth storing."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -105,8 +106,9 @@ class Intake:
             if now >= deadline:
                 break
         enough = self._batch_bytes
-        if len(users) >= self._batch_users or len(records) >= self._batch_events:
-            enough = min(_fetch_of(size + _FRAMING * len(records)), enough)
+        crowded = max(len(records) / self._batch_events, len(users) / self._batch_users)
+        if crowded > max(_ENOUGH, size / self._batch_bytes):
+            enough = min(_fetch_of((size + _FRAMING * len(records)) / crowded), enough)
         self._kafka.limit_fetches(enough)
         return records
 
@@ -142,9 +144,9 @@ class Intake:
         self._expected[partition] = following
 
 
-def _fetch_of(batch: int) -> int:
-    """How much to ask for where a batch was full with so many bytes: half as much again, in mebibytes.
+def _fetch_of(batch: float) -> int:
+    """How much to ask for where a batch is full with so many bytes: half as much again, in mebibytes.
 
     More would take memory for batches to come.
     """
-    return max(1, -(-3 * batch // (2 * _MIB))) * _MIB
+    return max(1, math.ceil(1.5 * batch / _MIB)) * _MIB

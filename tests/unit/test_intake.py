@@ -49,7 +49,7 @@ class Settled:
         return 0
 
 
-def intake_of(backlog: Backlog) -> Intake:
+def intake_of(backlog: Backlog, batch_users: int = 1_000) -> Intake:
     counters: Any = Counters()
     counters.lags = {0: 1_000_000}
     return Intake(
@@ -59,7 +59,7 @@ def intake_of(backlog: Backlog) -> Intake:
         lambda: False,
         batch_events=100_000,
         batch_bytes=BATCH,
-        batch_users=1_000,
+        batch_users=batch_users,
         batch_seconds=0.2,
     )
 
@@ -79,3 +79,15 @@ def test_no_more_waits_than_batches_of_many_users_take() -> None:
     sizes = [len(intake.take()) for _ in range(8)]
     assert 1_000 <= sizes[-1] <= 2_000
     assert backlog.limit == 1 << 20
+
+
+def test_a_batch_that_ends_with_a_partition_asks_for_no_more() -> None:
+    backlog = Backlog(lambda n: n, BATCH)
+    intake = intake_of(backlog, batch_users=3_000)
+    intake.take()
+    sizes, limits = [], set[int]()
+    for _ in range(8):
+        sizes.append(len(intake.take()))
+        limits.add(backlog.limit)
+    assert min(sizes) < 3_000
+    assert limits == {1 << 20}
