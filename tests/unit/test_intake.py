@@ -82,7 +82,7 @@ def test_no_more_waits_than_batches_of_many_users_take() -> None:
 
 
 def test_a_batch_that_ends_with_a_partition_asks_for_no_more() -> None:
-    backlog = Backlog(lambda n: n, BATCH)
+    backlog = Backlog(lambda n: n, 1 << 20)
     intake = intake_of(backlog, batch_users=3_000)
     intake.take()
     sizes, limits = [], set[int]()
