@@ -52,6 +52,7 @@ def privacy(
     from models.training.ground import Progress, lay_ground
     from models.training.histories import item_category_shares, load_histories
     from models.training.options import read_options
+    from models.training.recommender import RANKERS
     from models.training.regime import Regime
 
     torch.set_num_threads(1)
@@ -71,7 +72,7 @@ def privacy(
         def watch(step: Progress) -> None:
             tell(step.step, f"epoch {step.epoch}" if step.epoch else "")
 
-        ground = lay_ground(schema, histories, split, content, shares, seed, 1, watch, regime)
+        ground = lay_ground(schema, histories, split, content, shares, seed, RANKERS, watch, regime)
         members = train_members(ground, generators.split(","), seed, MEMBERS, watch)
         fillers = {name: filler for name, (filler, _) in members.items() if name != "blank"}
         if members.keys() >= {*FUSED}:

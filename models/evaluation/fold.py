@@ -23,6 +23,7 @@ from models.training.examples import DENSE_ITEMS, Batch, Examples
 from models.training.generators import FUSED, MEMBERS
 from models.training.ground import Ground, Progress, Watch, lay_ground
 from models.training.histories import Histories
+from models.training.recommender import RANKERS
 from models.training.split import Split
 
 COUNTS = (0, 1, 2, 3, 5, 10)
@@ -66,7 +67,7 @@ class Plan:
     """
 
     seed: int = 0
-    rankers: int = 3
+    rankers: int = RANKERS
     encoders: int = MEMBERS
     counts: tuple[int, ...] = COUNTS
     others: tuple[str, ...] = ()

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from models.students.student import SizeName
 from models.training.generators import MEMBERS
 from models.training.options import Options
+from models.training.recommender import RANKERS
 
 COLD_BELOW = 10
-RANKERS = 3
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ def try_members(ground: Ground, members: Mapping[str, Member], seed: int, watch:
 
     A seventh of the warm users is too few to tell mixtures apart that differ by a hundredth. So they are
     dealt to parts, and for each the same generators are trained anew, on a ground of their own, on all the
-    others: each user is ranked by a ranker, and filled by members, that never saw them. One ranker and
-    one encoder each have to do. What they find of mixtures is taken to hold for the members given, which
-    are trained on more.
+    others: each user is ranked by rankers, and filled by members, that never saw them. One encoder each
+    has to do. What they find of mixtures is taken to hold for the members given, which are trained on more.
 
     Source: L. Breiman, "Stacked Regressions", Machine Learning 24, 1996.
     """
@@ -65,7 +64,7 @@ def _try_part(ground: Ground, names: list[str], split: Split, part: int, seed: i
         ground.content,
         examples.item_shares,
         seed,
-        1,
+        len(ground.ranker.members),
         watched,
         regime,
     )

@@ -1,7 +1,7 @@
 """Training the generator: few events shown, the blend judged by the frozen ranker and the full profile."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -105,12 +105,15 @@ def train_generator(
     on_epoch: OnEpoch = unwatched,
     regime: Regime | None = None,
     trainings: int = 1,
+    honest: Sequence[tuple[Indices, Task]] = (),
 ) -> tuple[Encoder, Fit]:
     """An encoder that corrects `prior`, in evaluation mode. Users with two events or more train it.
 
     Args:
         regime: how it is trained; its fit is named by the seed.
         trainings: how many on the same users share what its privacy option lets them spend.
+        honest: parts of the training users, each with a task whose ranker was not trained on them; if not
+            given, all learn by `task`, and so do those who are owed privacy.
     """
     regime, where = regime or Regime(), device()
     torch.manual_seed(seed)
@@ -137,8 +140,13 @@ def train_generator(
     def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
         return task.loss(batch, fill_of(model, batch))
 
+    parts = [(np.intersect1d(train, users), task.to(where)) for users, task in honest]
+    parts = [(users, task) for users, task in parts if len(users)] or [(train, task)]
+
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
-        return loss(model, batch_of(rng.choice(train, min(BATCH, len(train)), replace=False), rng))
+        users, honestly = parts[rng.integers(len(parts))]
+        batch = batch_of(rng.choice(users, min(BATCH, len(users)), replace=False), rng)
+        return honestly.loss(batch, fill_of(model, batch))
 
     def validation_loss() -> float:
         with torch.no_grad():

@@ -15,7 +15,7 @@ from models.training.ground import Ground, Progress, Watch
 from models.training.loop import OnEpoch
 from models.training.sampling import train_diffusion, train_gan, train_vae
 
-MEMBERS = 3
+MEMBERS = 5
 FUSED = ("encoder", "gaussian", "gan", "vae")
 
 PRIORS = ("segment_prior", "blank")
@@ -65,6 +65,7 @@ def train_encoders(ground: Ground, seed: int, members: int, on_epoch: OnEpoch) -
             on_epoch=on_epoch,
             regime=ground.regime,
             trainings=members,
+            honest=ground.honest,
         )
         encoders.append(encoder)
     return Ensemble(encoders).eval()

@@ -17,7 +17,7 @@ from models.training.examples import Batch, Examples
 from models.training.generator import VALIDATION_COUNTS, Task
 from models.training.histories import Doubles, Histories
 from models.training.item_vectors import fit_item_vectors, fit_sharpness
-from models.training.recommender import train_committee
+from models.training.recommender import Stranger, train_committee
 from models.training.regime import Regime
 from models.training.split import Split
 from models.training.start import aligned
@@ -63,6 +63,8 @@ class Ground:
         batches: those users cut to each of `VALIDATION_COUNTS`.
         content: [I, any] content vectors of the items, for other grounds of the same items.
         regime: how what stands on this ground is trained.
+        strangers: the training users in parts, each with a member of the ranker that was not trained on
+            them; none if all members were trained on everyone.
     """
 
     split: Split
@@ -79,6 +81,7 @@ class Ground:
     batches: list[Batch]
     content: Floats
     regime: Regime = field(default_factory=Regime)
+    strangers: list[Stranger] = field(default_factory=list)
 
     @property
     def schema(self) -> TensorSchema:
@@ -89,6 +92,12 @@ class Ground:
     def shrinkage(self) -> Task:
         """Blending as the segment prior is best blended: where learned generators start from."""
         return self.task(self.kappa["segment_prior"])
+
+    @property
+    def honest(self) -> list[tuple[Indices, Task]]:
+        """The training users in parts, each with `shrinkage` by a ranker that was not trained on them."""
+        kappa = self.kappa["segment_prior"]
+        return [(users, Task(ranker, kappa, self.spread)) for users, ranker in self.strangers]
 
     def task(self, kappa: dict[str, float]) -> Task:
         """What a fill that is blended by `kappa` is for."""
@@ -141,7 +150,7 @@ def lay_ground(
     def on_epoch(epoch: int, loss: float) -> None:
         watch(Progress("ranker", epoch, loss))
 
-    ranker = train_committee(
+    ranker, strangers = train_committee(
         examples, split.train, validation, popularity, seed, rankers, on_epoch=on_epoch, regime=regime
     )
     watch(Progress("priors"))
@@ -180,6 +189,7 @@ def lay_ground(
         batches=batches,
         content=content,
         regime=regime,
+        strangers=strangers,
     )
 
 

@@ -1,5 +1,7 @@
 """Training the ranker on warm users, at points in time: profile from what came before, targets after."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -13,8 +15,18 @@ from models.training.split import TrainingError
 
 SCHEDULE = Schedule(epochs=60, steps=10, patience=8, learning_rate=1e-3)
 BATCH = 128
+RANKERS = 4
 # Where validation cuts each history, between the first warm profile and the last event.
 _VALIDATION_CUTS = (0.0, 0.3, 0.7)
+_FEWEST = 50
+"""Users of a part, below which its absence would be felt."""
+
+
+class Stranger(NamedTuple):
+    """A ranker, and training users that it was not trained on."""
+
+    users: Indices
+    ranker: Committee
 
 
 def train_ranker(
@@ -89,13 +101,23 @@ def train_committee(
     members: int,
     on_epoch: OnEpoch = unwatched,
     regime: Regime | None = None,
-) -> Committee:
-    """Several rankers that differ by their seed, as one."""
+) -> tuple[Committee, list[Stranger]]:
+    """Several rankers as one, and for each the training users it was not trained on.
+
+    A ranker knows by heart what its training users did later, so what is trained through it on the same
+    users learns to remind it of them. Each member leaves out another part of them: these are as new to
+    it as all new users will be. One member alone, or members of few users, leave nobody out; nor does a
+    committee that starts from weights, which have seen everyone.
+
+    Source: L. Breiman, "Out-of-Bag Estimation", 1996, for the idea.
+    """
+    started = regime is not None and regime.start is not None
+    left_out = [] if started else deal(train, members, seed)
     rankers = []
     for member in range(members):
         ranker, _ = train_ranker(
             examples,
-            train,
+            np.setdiff1d(train, left_out[member]) if left_out else train,
             validation,
             popularity,
             seed * 1000 + member,
@@ -103,7 +125,19 @@ def train_committee(
             regime=regime,
         )
         rankers.append(ranker)
-    return Committee(rankers).eval()
+    strangers = [
+        Stranger(users, Committee([ranker]).eval())
+        for users, ranker in zip(left_out, rankers, strict=False)
+    ]
+    return Committee(rankers).eval(), strangers
+
+
+def deal(train: Indices, members: int, seed: int) -> list[Indices]:
+    """The training users dealt to the members that leave them out; no parts if they would be missed."""
+    if members < 2 or len(train) < _FEWEST * members:
+        return []
+    dealt = np.random.default_rng(seed).permutation(len(train)) % members
+    return [train[dealt == member] for member in range(members)]
 
 
 def observed_arguments(batch: Batch) -> list[torch.Tensor]:
