@@ -1,33 +1,28 @@
 """The page of results: one table of faults, one of mutants."""
 
-import html
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from string import Template
 
+from tests.fault.page import Page, cell, table
 from tests.fault.serve.cases import Outcome
 
-_PAGE = Template(Path(__file__).with_name("report.html").read_text("utf-8"))
+_HOW = """In each run callers ask a real server for users, one by one, in batches and with profiles of
+their own, while the fault happens. Every user has a number of events that answers must repeat, and
+every bundle a mark: an answer made of another's row, of two bundles or of no number at all is found
+out, and so is one that is less than it could be without saying so."""
+_WORDS = """<b>Refused</b> are calls that ended as their callers asked: given up, or out of the
+millisecond they had; of a worker that is killed, its calls in flight. <b>Recovery</b> is from the end
+of the fault until answers are whole."""
+_COLUMNS = ("passed", "calls", "failed", "wrong", "refused", "degraded", "slowest", "recovery", "")
 
 
 def write_report(outcomes: Sequence[Outcome], path: Path) -> None:
     """Write the page to `path`, whole or not at all."""
     ours = [outcome for outcome in outcomes if outcome.case.mutant is None]
-    failed = [outcome for outcome in outcomes if not outcome.passed]
-    lines = "".join(f"<li>{html.escape(str(outcome))}" for outcome in failed)
-    page = _PAGE.substitute(
-        passed=len(outcomes) - len(failed),
-        runs=len(outcomes),
-        date=datetime.now(UTC).date(),
-        faults=_fault_table(ours),
-        mutants=_mutant_table(outcome for outcome in outcomes if outcome.case.mutant is not None),
-        failures=f'<h2>What did not pass</h2><ul class="bad">{lines}</ul>' if failed else "",
-    )
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    mutants = [outcome for outcome in outcomes if outcome.case.mutant is not None]
+    found = f'<h2>Failed and wrong</h2>{_fault_table(ours)}<p class="note">{_WORDS}</p>'
+    Page("Serving under faults", _HOW, found, "Servers", _mutant_table(mutants)).write(outcomes, path)
 
 
 def _fault_table(outcomes: Sequence[Outcome]) -> str:
@@ -41,45 +36,36 @@ def _fault_table(outcomes: Sequence[Outcome]) -> str:
         notes = {
             name: median(v.notes[name] for v in verdicts if name in v.notes) for name in verdicts[0].notes
         }
-        cells = [
-            _cell(fault, text=True),
-            _cell(store, text=True),
-            _cell(f"{passed} of {len(runs)}", bad=passed < len(runs)),
-            _cell(f"{calls:,}"),
-            _cell(failed, bad=failed > 0),
-            _cell(wrong, bad=wrong > 0),
-            _cell(f"{sum(sum(verdict.refused.values()) for verdict in verdicts):,}"),
-            _cell(f"{sum(verdict.degraded for verdict in verdicts) / max(calls, 1):.0%}"),
-            _cell(f"{max(verdict.slowest_ms for verdict in verdicts):,.0f} ms"),
-            _cell(f"{median(verdict.recovery_s for verdict in verdicts):.2f} s"),
-            _cell(
-                ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in notes.items()),
-                text=True,
-            ),
+        rows.append(
+            [
+                cell(fault, text=True),
+                cell(store, text=True),
+                cell(f"{passed} of {len(runs)}", bad=passed < len(runs)),
+                cell(f"{calls:,}"),
+                cell(failed, bad=failed > 0),
+                cell(wrong, bad=wrong > 0),
+                cell(f"{sum(sum(verdict.refused.values()) for verdict in verdicts):,}"),
+                cell(f"{sum(verdict.degraded for verdict in verdicts) / max(calls, 1):.0%}"),
+                cell(f"{max(verdict.slowest_ms for verdict in verdicts):,.0f} ms"),
+                cell(f"{median(verdict.recovery_s for verdict in verdicts):.2f} s"),
+                cell(
+                    ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in notes.items()),
+                    text=True,
+                ),
+            ]
+        )
+    return table(("fault", "store"), _COLUMNS, rows)
+
+
+def _mutant_table(outcomes: Sequence[Outcome]) -> str:
+    rows = [
+        [
+            cell(one.case.mutant, text=True),
+            cell(one.case.fault, text=True),
+            cell(sum(one.verdict.failed.values())),
+            cell(one.verdict.wrong_answers),
+            cell("caught" if one.passed else "missed", bad=not one.passed),
         ]
-        rows.append("<tr>" + "".join(cells))
-    head = (
-        '<tr><th>fault<th class="text">store<th>passed<th>calls<th>failed<th>wrong<th>refused<th>degraded'
-        '<th>slowest<th>recovery<th class="text">'
-    )
-    return f"<table>{head}{''.join(rows)}</table>"
-
-
-def _mutant_table(outcomes: Iterable[Outcome]) -> str:
-    rows = []
-    for one in outcomes:
-        cells = [
-            _cell(one.case.mutant, text=True),
-            _cell(one.case.fault, text=True),
-            _cell(sum(one.verdict.failed.values())),
-            _cell(one.verdict.wrong_answers),
-            _cell("caught" if one.passed else "missed", bad=not one.passed),
-        ]
-        rows.append("<tr>" + "".join(cells))
-    head = '<tr><th>mutant<th class="text">fault<th>failed<th>wrong<th>'
-    return f"<table>{head}{''.join(rows)}</table>"
-
-
-def _cell(content: object, *, text: bool = False, bad: bool = False) -> str:
-    names = " ".join(name for name, holds in (("text", text), ("bad", bad)) if holds)
-    return f'<td class="{names}">{html.escape(str(content))}'
+        for one in outcomes
+    ]
+    return table(("mutant", "fault"), ("failed", "wrong", ""), rows)
