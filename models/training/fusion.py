@@ -1,10 +1,11 @@
 """Fitting the fusion: at each count, the members' mean by what each mixture was worth to the ranker."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.evaluation.bootstrap import mean_interval
@@ -41,7 +42,10 @@ class Trials:
 
 
 def fit_fusion(
-    ground: Ground, members: Mapping[str, Member], tried: Trials | None = None
+    ground: Ground,
+    members: Mapping[str, Member],
+    tried: Trials | None = None,
+    newcomer: str | None = None,
 ) -> tuple[Fusion, list[bool]]:
     """The fusion of the members, and whether it is proven after 0, 1, 2, ... events.
 
@@ -53,34 +57,70 @@ def fit_fusion(
         members: `segment_prior` among them, whose blend is the count-shrinkage to beat.
         tried: what mixtures of these members, in this order, are worth; if not given, these very members
             are tried on validation users.
+        newcomer: a member that, before any event, has a part only if it is proven to help the others.
     """
     tried = tried or try_mixtures(ground, members, ground.validation[:MOST_USERS])
     fillers, kappas = zip(*members.values(), strict=True)
-    gate = fit_gate(tried)
+    gate = fit_gate(tried) if newcomer is None else admit(tried, list(members).index(newcomer))
     proven = prove(tried, list(members).index("segment_prior"))
-    places = Anchors()(torch.arange(max(ANCHORS) + 1, dtype=torch.float32)[:, None]).argmax(dim=1)
     fusion = Fusion(fillers, kappas, gate, ground.examples.item_vectors).eval()
-    return fusion, [proven[place] for place in places.tolist()]
+    return fusion, by_count(proven)
 
 
-def prove(tried: Trials, rival: int, folds: int = 4, seed: int = 0) -> list[bool]:
+def by_count(proven: Sequence[bool]) -> list[bool]:
+    """After 0, 1, 2, ... events, what holds at the nearest anchor."""
+    places = Anchors()(torch.arange(max(ANCHORS) + 1, dtype=torch.float32)[:, None]).argmax(dim=1)
+    return [proven[place] for place in places.tolist()]
+
+
+def admit(tried: Trials, newcomer: int) -> Doubles:
+    """[K, members] the gate, in which `newcomer` has a part at the anchor of no events only if that helps.
+
+    After some events the neighbouring anchors have a say in what it is worth; before any there is no
+    neighbour, and a few users' luck would decide. Helps: users on whom neither gate was fitted gain by it,
+    see `_proven`, over the gate that leaves it out. What the mixtures are worth, each as likely as it is
+    the best, stands for a gate.
+    """
+    others = tried.mixtures[:, newcomer] == 0
+    gains = np.full((len(ANCHORS), tried.worth.shape[2]), np.nan)
+    for ours, theirs in _dealt(tried):
+        better = _likely(tried, ours) - _likely(tried, ours, others)
+        gains[:, theirs] = np.einsum("kx,kxu->ku", better, tried.worth[:, :, theirs])
+    gate = fit_gate(tried)
+    if not _proven(gains)[0]:
+        gate[0] = _likely(tried, among=others)[0] @ tried.mixtures
+    return gate
+
+
+def prove(tried: Trials, rival: int) -> list[bool]:
     """At each anchor, whether the fusion beats its member `rival` on users its gate was not fitted on.
 
-    Beats: it gains on average, and the lower 95% bound of the paired gain is above 0 once each user's
-    gains at the other anchors count too, by half for every step away. Nothing is blended where nothing
-    was observed: the anchor of no events stands alone. The mixture nearest to a gate stands for it.
+    The mixture nearest to a gate stands for it.
     """
-    users = tried.worth.shape[2]
-    fold = np.random.default_rng(seed).permutation(users) % folds
     alone = int(tried.mixtures[:, rival].argmax())
-    gains = np.full((len(ANCHORS), users), np.nan)
-    for held in range(folds):
-        ours, theirs = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-        gate = fit_gate(tried, ours)
-        for place, weights in enumerate(gate):
+    gains = np.full((len(ANCHORS), tried.worth.shape[2]), np.nan)
+    for ours, theirs in _dealt(tried):
+        for place, weights in enumerate(fit_gate(tried, ours)):
             nearest = int(((tried.mixtures - weights) ** 2).sum(axis=1).argmin())
             gains[place, theirs] = (tried.worth[place, nearest] - tried.worth[place, alone])[theirs]
-    places = np.arange(len(ANCHORS))
+    return _proven(gains)
+
+
+def _dealt(tried: Trials, folds: int = 4, seed: int = 0) -> Iterator[tuple[Indices, Indices]]:
+    """Users to fit a gate on and users to judge it by, each user once among the latter."""
+    fold = np.random.default_rng(seed).permutation(tried.worth.shape[2]) % folds
+    for held in range(folds):
+        yield np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+
+
+def _proven(gains: Doubles) -> list[bool]:
+    """At each anchor, whether gains [K, U] of users are none of luck.
+
+    They gain on average, and the lower 95% bound of the gain is above 0 once each user's gains at the
+    other anchors count too, by half for every step away. Nothing is blended where nothing was observed:
+    the anchor of no events stands alone.
+    """
+    places = np.arange(len(gains))
     proven = []
     for place in places.tolist():
         known = ~np.isnan(gains[place])
@@ -115,22 +155,31 @@ def try_mixtures(ground: Ground, members: Mapping[str, Member], users: Indices) 
 
 def fit_gate(tried: Trials, users: Indices | None = None) -> Doubles:
     """[K, members] mixture at each anchor, judged by these users or by all."""
-    worth = tried.worth if users is None else tried.worth[:, :, users]
+    gate: Doubles = _likely(tried, users) @ tried.mixtures
+    return gate
+
+
+def _likely(
+    tried: Trials, users: Indices | None = None, among: npt.NDArray[np.bool_] | None = None
+) -> Doubles:
+    """[K, X] how likely each mixture is the best one of those it is chosen `among`, all if not given."""
+    chosen = np.flatnonzero(np.ones(len(tried.mixtures), bool) if among is None else among)
+    worth = tried.worth[:, chosen] if users is None else tried.worth[:, chosen][:, :, users]
     gain = worth - worth.mean(axis=1, keepdims=True)
     scores = []
     for place in range(len(worth)):
         known = gain[place][:, ~np.isnan(gain[place]).any(axis=0)]
         if known.shape[1] < 2:
-            scores.append(np.zeros(len(tried.mixtures)))
+            scores.append(np.zeros(len(chosen)))
             continue
         error = known.std(axis=1) / np.sqrt(known.shape[1])
         scores.append(known.mean(axis=1) / np.maximum(error.mean(), 1e-9))
     spread = np.array(scores)
     padded = np.pad(spread, ((1, 1), (0, 0)), mode="edge")
     smooth = (spread + _NEIGHBOUR * (padded[:-2] + padded[2:])) / np.sqrt(1 + 2 * _NEIGHBOUR**2)
-    likely = np.exp(2 * (smooth - smooth.max(axis=1, keepdims=True)))
-    gate: Doubles = likely / likely.sum(axis=1, keepdims=True) @ tried.mixtures
-    return gate
+    likely = np.zeros(worth.shape[:1] + tried.mixtures.shape[:1])
+    likely[:, chosen] = np.exp(2 * (smooth - smooth.max(axis=1, keepdims=True)))
+    return likely / likely.sum(axis=1, keepdims=True)
 
 
 def _worth(ground: Ground, batch: Batch, members: Mapping[str, Member], mixtures: Doubles) -> Doubles:

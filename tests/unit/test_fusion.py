@@ -7,7 +7,7 @@ import torch
 from models.generators.anchors import ANCHORS, Anchors
 from models.generators.fusion import Fusion
 from models.samples import example_inputs
-from models.training.fusion import Trials, fit_gate, mixtures_of, prove
+from models.training.fusion import Trials, admit, fit_gate, mixtures_of, prove
 from tests import checkerboard
 
 
@@ -50,6 +50,16 @@ def test_the_gate_stays_undecided_where_luck_decides() -> None:
 def test_a_gain_is_proven_and_none_is_not() -> None:
     assert all(prove(trials([0.0, 1.0]), rival=0))
     assert not any(prove(trials([1.0, 0.0]), rival=0))
+
+
+def test_a_newcomer_has_a_part_before_any_event_only_where_that_helps() -> None:
+    tried = trials([0.2, 0.0, 0.4], users=200)
+    assert (admit(tried, newcomer=2) == fit_gate(tried)).all()
+    tried.worth[0] -= 0.21 * tried.mixtures[:, [2]]
+    gate = admit(tried, newcomer=2)
+    np.testing.assert_allclose(gate.sum(axis=1), 1)
+    assert gate[0, 2] == 0 < fit_gate(tried)[0, 2]
+    assert (gate[1:] == fit_gate(tried)[1:]).all()
 
 
 def test_other_counts_lend_certainty_but_no_gain() -> None:
