@@ -1,11 +1,13 @@
 """The ways to fill that are compared: none, means, shrinkage, neighbours, generators, fusion, oracle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from models.evaluation.schooling import Schooling
+from models.generators.anchors import ANCHORS
+from models.generators.fusion import Fusion
 from models.generators.neighbours import Neighbours
 from models.generators.rung import Rung
 from models.recommenders.port import Shown
@@ -13,15 +15,32 @@ from models.schema import Floats, Indices
 from models.training.calibrate import UNBLENDED, fit_ranking_kappa
 from models.training.crossfit import try_members
 from models.training.examples import Batch
-from models.training.fusion import Trials, fit_fusion
+from models.training.fusion import (
+    MOST_USERS,
+    admit,
+    by_count,
+    fit_fusion,
+    fit_gate,
+    prove,
+    try_mixtures,
+)
 from models.training.generators import PRIORS, Member, train_members
 from models.training.ground import Ground, Progress, Watch
 
 POPULAR = "popular_padding"
 WITH_STUDENT = "fusion+student"
+"""A name, or the start of the names of other ways to weigh the two."""
+
+THIRD = 1 / 3
+"""Of a mixture, what the student has where nothing is fitted."""
+
 RIVAL = "kshot_linear"
 """The generator that a fusion has to be as good as, whether or not it fuses it."""
 _INPUTS = ("affinity", "history_items", "history_weights", "attributes", "count")
+
+
+School = Callable[[Member], Schooling]
+"""What comes of a teacher and of a student, whom a filler guides."""
 
 
 class Fills:
@@ -32,19 +51,23 @@ class Fills:
     by their own κ. `fusion` falls back to count-shrinkage after as many events as it is not proven for.
     `oracle` shows the whole history's profile, later events included: a bound. `popular_padding` is
     `none` with the most popular items as virtual ones, the rival of all virtual items. Where there was a
-    schooling, its teacher and student are fills too, and `fusion+student` is the fusion fused with the
-    student, which answers where either is proven.
+    schooling, its teacher and student are fills too, and so are mixtures of fusion and student, which
+    answer where the fusion does, or where they are proven:
+
+    - `fusion+student` is weighed by validation users, who must prove the student before any event;
+    - `fusion+student:fitted` need not prove it;
+    - `fusion+student:three` shares out the weight among the two and the segment prior, and need not either;
+    - `fusion+student:third` is the same mixture everywhere.
     """
 
     def __init__(
         self,
         ground: Ground,
         members: Mapping[str, Member],
-        fused: Mapping[str, Member],
+        fused: tuple[Fusion, list[bool]],
         schooling: Schooling | None = None,
-        tried: Trials | None = None,
     ) -> None:
-        fusion, proven = fit_fusion(ground, fused, tried)
+        fusion, proven = fused
         neighbours = Neighbours(
             ground.segment_prior,
             ground.examples.item_vectors,
@@ -66,18 +89,30 @@ class Fills:
         self._schooling = schooling
         if schooling is not None:
             self._members[schooling.student] = schooling.member
-            whole = {
-                "segment_prior": members["segment_prior"],
-                "fusion": self._members["fusion"],
-                schooling.student: schooling.member,
-            }
-            beside, gained = fit_fusion(ground, whole)
-            self._proven[WITH_STUDENT] = [any(each) for each in zip(gained, proven, strict=True)]
-            self._members[WITH_STUDENT] = (beside, beside.kappa())
+            self._join(ground, schooling.student)
         self._rungs: dict[str, Rung] = {n: ground.rung(f) for n, (f, _) in self._members.items()}
         self._ground = ground
         taught = () if schooling is None else (schooling.teacher,)
         self.names = ("none", POPULAR, *self._members, *taught, "oracle")
+
+    def _join(self, ground: Ground, student: str) -> None:
+        """Mix fusion and student in several ways."""
+        users = ground.validation[:MOST_USERS]
+        two = {name: self._members[name] for name in ("fusion", student)}
+        three = {"segment_prior": self._members["count_shrinkage"], **two}
+        pairs, triples = (try_mixtures(ground, members, users) for members in (two, three))
+        gates = {
+            WITH_STUDENT: admit(pairs, newcomer=1),
+            f"{WITH_STUDENT}:fitted": fit_gate(pairs),
+            f"{WITH_STUDENT}:three": fit_gate(triples),
+            f"{WITH_STUDENT}:third": np.tile([1 - THIRD, THIRD], (len(ANCHORS), 1)),
+        }
+        proven = by_count(prove(triples, rival=0))
+        for name, gate in gates.items():
+            fillers, kappas = zip(*(two if gate.shape[1] == 2 else three).values(), strict=True)
+            joined = Fusion(fillers, kappas, gate, ground.examples.item_vectors).eval()
+            self._members[name] = (joined, joined.kappa())
+            self._proven[name] = [any(e) for e in zip(proven, self._proven["fusion"], strict=True)]
 
     @property
     def kappa(self) -> dict[str, float]:
@@ -129,14 +164,20 @@ def fit_fills(
     seed: int,
     encoders: int,
     watch: Watch,
-    schooling: Schooling | None = None,
+    school: School | None = None,
 ) -> Fills:
-    """Train everything that is compared; only `fused` generators become part of the fusion."""
+    """Train everything that is compared; only `fused` generators become part of the fusion.
+
+    Args:
+        school: trains a teacher, and a student whom the fusion guides.
+    """
     trained = dict.fromkeys([*fused, RIVAL, *others])
     members = train_members(ground, trained, seed, encoders, watch)
     watch(Progress("fusion"))
     whole = {name: member for name, member in members.items() if name in {*PRIORS, *fused}}
-    return Fills(ground, members, whole, schooling, try_members(ground, whole, seed, watch))
+    fusion, proven = fit_fusion(ground, whole, try_members(ground, whole, seed, watch))
+    schooling = None if school is None else school((fusion, fusion.kappa()))
+    return Fills(ground, members, (fusion, proven), schooling)
 
 
 def _shown(

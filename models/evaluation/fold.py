@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,12 +85,11 @@ def run_fold(data: Data, split: Split, plan: Plan, watch: Watch) -> Scores:
     ground = lay_ground(
         data.schema, data.histories, split, data.content, data.item_shares, plan.seed, plan.rankers, watch
     )
-    schooling = None
+    school = None
     if plan.curriculum is not None and data.schema.item_count <= DENSE_ITEMS:
-        schooling = educate(
-            ground, data.histories, data.logs, data.items, plan.counts, plan.curriculum, plan.seed, watch
-        )
-    fills = fit_fills(ground, FUSED, plan.others, plan.seed, plan.encoders, watch, schooling)
+        read, told = (data.histories, data.logs, data.items), (plan.counts, plan.curriculum)
+        school = partial(educate, ground, *read, *told, plan.seed, watch)
+    fills = fit_fills(ground, FUSED, plan.others, plan.seed, plan.encoders, watch, school)
     return score_fold(data, ground, fills, plan, watch)
 
 

@@ -83,6 +83,7 @@ def educate(
     curriculum: Curriculum,
     seed: int,
     watch: Watch,
+    guide: Member | None = None,
 ) -> Schooling:
     """Train a behaviour teacher on the warm users' logs, ask it about everyone, and distil a student.
 
@@ -91,6 +92,7 @@ def educate(
     Args:
         histories: of everyone, held-out users too.
         counts: events of held-out users that are shown.
+        guide: whose answers the student follows beside the teacher's, see `distil`.
     """
     split, catalogue = ground.split, ground.schema.catalogue
     train, validation, held_out = (
@@ -126,6 +128,7 @@ def educate(
         seed,
         lambda epoch, loss: watch(Progress("student", epoch, loss)),
         curriculum.distilling,
+        guide=guide,
     )
     student.fold_items()
     return Schooling(ground, book, curriculum.size, (student, fit_reach(ground, student)))

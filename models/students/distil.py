@@ -24,7 +24,8 @@ from models.students.reasons import Reasons, fit_reasons
 from models.students.student import SIZES, SizeName, Student
 from models.students.trust import taste_scores, weigh_lessons
 from models.training.examples import Batch, few_shot
-from models.training.generator import BATCH, MOST_SHOWN, fill_of
+from models.training.generator import BATCH, MOST_SHOWN, Fill, fill_of
+from models.training.generators import Member
 from models.training.ground import Ground, Progress, Watch
 from models.training.histories import Cut
 from models.training.loop import Fit, OnEpoch, Schedule, unwatched
@@ -47,6 +48,7 @@ class Mix:
         shares: the teacher's affinity.
         aligned: the blended answer beside the teacher's own, the more so the more events are known.
         hidden: the teacher's hidden state.
+        guided: the blended answer beside the guide's.
     """
 
     temperature: float = 2.0
@@ -55,6 +57,7 @@ class Mix:
     shares: float = 0.1
     aligned: float = 1.0
     hidden: float = 0.05
+    guided: float = 0.5
 
 
 def item_features(ground: Ground) -> Floats:
@@ -82,6 +85,7 @@ def distil(
     schedule: Schedule = SCHEDULE,
     mix: Mix | None = None,
     start: Student | None = None,
+    guide: Member | None = None,
 ) -> tuple[Student, Fit]:
     """A student of all the teachers whose lessons are given, in evaluation mode.
 
@@ -90,6 +94,7 @@ def distil(
 
     Args:
         start: a student to go on from.
+        guide: a slower filler, whose blended answers about the same users are followed, too.
 
     Raises:
         TrainingError: a book has no lesson about training or about validation users.
@@ -105,7 +110,10 @@ def distil(
     def training_loss(rng: np.random.Generator) -> torch.Tensor:
         users = rng.choice(train, min(BATCH, len(train)), replace=False)
         batch = ground.examples.sampled_batch(few_shot(histories, users, MOST_SHOWN, rng), rng=rng)
-        loss = truth_loss(ground.shrinkage, batch, fill_of(student, batch))
+        fill = fill_of(student, batch)
+        loss = truth_loss(ground.shrinkage, batch, fill)
+        if guide is not None:
+            loss = loss + mix.guided * _astray(ground, batch, fill, guide)
         for desk in desks:
             loss = loss + desk.loss(student, rng) / len(desks)
         return loss
@@ -131,21 +139,30 @@ class Taught(NamedTuple):
 
 
 def train_student(
-    ground: Ground, books: Sequence[Book], size: SizeName, pruned: float, seed: int, watch: Watch
+    ground: Ground,
+    books: Sequence[Book],
+    size: SizeName,
+    pruned: float,
+    seed: int,
+    watch: Watch,
+    guide: Member | None = None,
 ) -> Taught:
     """A student, trained, with the reach and the κ that serve the ranker best on validation users.
 
     Args:
         pruned: share of its inner units that are taken out before a second, shorter training.
+        guide: see `distil`.
     """
 
     def on_epoch(epoch: int, loss: float) -> None:
         watch(Progress(f"student of {', '.join(book.teacher for book in books)}", epoch, loss))
 
-    student, _ = distil(ground, books, size, seed, on_epoch)
+    student, _ = distil(ground, books, size, seed, on_epoch, guide=guide)
     if pruned > 0:
         shorter = replace(SCHEDULE, epochs=SCHEDULE.epochs // 3)
-        student, _ = distil(ground, books, size, seed, on_epoch, shorter, start=prune(student, pruned))
+        student, _ = distil(
+            ground, books, size, seed, on_epoch, shorter, start=prune(student, pruned), guide=guide
+        )
     student.fold_items()
     kappa = fit_reach(ground, student)
     return Taught(student, kappa, _train_reasons(ground, books, student, seed))
@@ -215,6 +232,15 @@ class _Desk:
 
     def _cut(self, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Cut:
         return self._ground.examples.histories.first(self._book.users[rows], self._book.counts[rows])
+
+
+def _astray(ground: Ground, batch: Batch, fill: Fill, guide: Member) -> torch.Tensor:
+    """How far blended answers are from the guide's."""
+    filler, kappa = guide
+    with torch.no_grad():
+        expected = torch.cat(ground.task(kappa).blend(batch, fill_of(filler, batch)), dim=1)
+    ours = torch.cat(ground.shrinkage.blend(batch, fill), dim=1)
+    return profile_loss(ours, expected, ground.shrinkage.spread).mean()
 
 
 def _seen(batch: Batch) -> torch.Tensor:

@@ -124,13 +124,16 @@ def fit_models(
     tried: Trials | None = try_members(ground, members, arguments.seed, watch)
     taught = None
     if books:
-        taught = train_student(ground, books, arguments.student, arguments.pruned, arguments.seed, watch)
         # Lessons are of some users, which no part of the others could be taught by: a second, smaller
-        # fusion weighs the student against the first one.
+        # fusion weighs the student against the first one, whose answers it has learned from, too.
         fusion, _ = fit_fusion(ground, members, tried)
+        first = (fusion, fusion.kappa())
+        taught = train_student(
+            ground, books, arguments.student, arguments.pruned, arguments.seed, watch, first
+        )
         members = {
             "segment_prior": members["segment_prior"],
-            "fusion": (fusion, fusion.kappa()),
+            "fusion": first,
             STUDENT: (taught.student, taught.kappa),
         }
         tried = None
@@ -152,7 +155,7 @@ def assemble(
         tried: what mixtures of the members are worth, if validation users are not to tell.
     """
     watch(Progress("fusion"))
-    fusion, proven = fit_fusion(ground, members, tried)
+    fusion, proven = fit_fusion(ground, members, tried, None if taught is None else STUDENT)
     fillers: dict[str, nn.Module] = {
         "generator": fusion,
         "segment_prior": ground.segment_prior,

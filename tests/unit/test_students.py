@@ -13,7 +13,7 @@ from models.bundle import REASON_CODES, STUDENT
 from models.schema import Floats
 from models.students.book import open_book
 from models.students.champion import crown
-from models.students.distil import distil, untrained
+from models.students.distil import Mix, distil, untrained
 from models.students.losses import HiddenLoss, share_loss, soft_label_loss
 from models.students.prune import prune
 from models.students.rationale import code_rationale
@@ -57,6 +57,18 @@ def test_lessons_bring_a_student_nearer_to_its_teacher() -> None:
             shares, _ = model(*(batch[name] for name in names))
         away.append(share_loss(shares, torch.as_tensor(taught.affinity[rows])).mean().item())
     assert away[1] < away[0]
+
+
+def test_a_guide_is_followed() -> None:
+    """Here one who tells nobody from anybody else."""
+    guide = ground().global_prior, ground().kappa["global_prior"]
+    follower = distil(ground(), [book()], schedule=BRIEF, mix=Mix(guided=30.0), guide=guide)[0]
+    expected = torch.cat(guide[0](*asked()), dim=1)
+    away = []
+    for model in (student(), follower):
+        with torch.no_grad():
+            away.append((torch.cat(model(*asked()), dim=1) - expected).abs().mean().item())
+    assert away[1] < 0.7 * away[0]
 
 
 def test_a_student_who_leads_astray_is_held_back() -> None:
