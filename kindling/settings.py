@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address the gRPC server listens on")
     port: int = Field(50051, ge=0, le=65535, description="its port; 0 takes a free one")
-    threads: int = Field(8, ge=1, le=256, description="gRPC handler threads, of each worker")
+    threads: int = Field(16, ge=1, le=256, description="gRPC handler threads, of each worker")
     most_calls: int = Field(
         128, ge=1, description="calls handled or waiting, of each worker, at most; more are refused"
     )

@@ -52,7 +52,7 @@ class Composition:
 
 @contextmanager
 def composed(
-    workspace: Workspace, store: FeatureStore, opener: Opener, metrics: Metrics, threads: int = 8
+    workspace: Workspace, store: FeatureStore, opener: Opener, metrics: Metrics, threads: int = 16
 ) -> Iterator[Composition]:
     """Open everything, warm; close it when the block ends, and write what waits.
 

@@ -45,7 +45,7 @@ class AugmentServicer:
         items: Items,
         enriched: EnrichedFeatures,
         metrics: Metrics,
-        threads: int = 8,
+        threads: int = 16,
     ) -> None:
         self._augmenter, self._models, self._items = augmenter, models, items
         self._enriched, self._metrics, self._replies = enriched, metrics, Replies()

@@ -6,10 +6,7 @@ queueing delay, as the credits of Breakwater are set (Cho et al., OSDI 2020).
 """
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from statistics import median
-from typing import Any
 
 from service.errors import Overloaded
 
@@ -81,28 +78,3 @@ class Admission:
         return Overloaded(
             f"{self.bound} calls are handled or wait: retry in {retry_s * 1e3:.0f} ms", retry_s
         )
-
-
-class Handlers(ThreadPoolExecutor):
-    """The threads that handle calls.
-
-    Attributes:
-        calls: that are handled or wait for a thread.
-    """
-
-    def __init__(self, threads: int) -> None:
-        super().__init__(threads, thread_name_prefix="grpc")
-        self.calls = 0
-        self._counting = threading.Lock()
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See `Executor.submit`."""
-        with self._counting:
-            self.calls += 1
-        future = super().submit(fn, *args, **kwargs)
-        future.add_done_callback(self._ended)
-        return future
-
-    def _ended(self, _: object) -> None:
-        with self._counting:
-            self.calls -= 1

@@ -1,12 +1,13 @@
 """A method's behaviour with something around it, or a refusal instead, whichever kind of method it is."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
+
+from service.host.handlers import Here
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -35,18 +36,7 @@ def within(handler: Handler, scope: Scope) -> Handler:
     return _like(handler, single)
 
 
-class _Here(ThreadPoolExecutor):
-    """Runs what it is given at once, on the thread that gives it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See `Executor.submit`."""
-        fn(*args, **kwargs)
-        return _DONE
-
-
-_DONE: Future[Any] = Future()
-_DONE.set_result(None)
-_HERE = _Here(1)
+_HERE = Here(1)
 
 
 def refusing(status: grpc.Status) -> Handler:

@@ -9,9 +9,10 @@ import grpc
 
 from service.errors import Overloaded, RequestError
 from service.host.access import Access
-from service.host.admission import Admission, Handlers
+from service.host.admission import Admission
 from service.host.behaviour import Handler, refusing, within
 from service.host.caller import Caller, current_caller, request_id_of, set_caller
+from service.host.handlers import Handlers
 from service.host.limits import RateLimits
 from service.metrics import Metrics
 

@@ -12,9 +12,10 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.host.access import Access
-from service.host.admission import Admission, Handlers
+from service.host.admission import Admission
 from service.host.drain import leave
 from service.host.gate import Gate
+from service.host.handlers import Handlers
 from service.host.health import Health
 from service.host.limits import RateLimits
 from service.host.observer import Observer
@@ -50,7 +51,7 @@ class Operation:
     """
 
     transport: Transport = field(default_factory=Transport)
-    threads: int = 8
+    threads: int = 16
     most_calls: int = 128
     tokens: Path | None = None
     rate_per_client: float = 0.0
@@ -90,25 +91,27 @@ def listening(
         TransportError, TlsError, AccessError: it cannot listen as it was told to.
     """
     transport = operation.transport
-    handlers = Handlers(operation.threads)
-    server = grpc.server(
-        handlers, interceptors=operation.interceptors(handlers, metrics), options=transport.options()
-    )
-    for service in (*services, *storeless):
-        service.add_to(server)
-    status = Health([service.name for service in services], [service.name for service in storeless], reach)
-    health_pb2_grpc.add_HealthServicer_to_server(status.servicer, server)
-    names = [service.name for service in (*services, *storeless)]
-    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = transport.listen(server)
-    server.start()
-    status.begin()
-    try:
-        yield f"{transport.host}:{port}"
-    finally:
-        status.retire()
-        time.sleep(operation.lame_duck_s)
-        if transport.max_connection_age_s:
-            leave(port, transport.longest_s())
-        server.stop(operation.drain_s).wait()
-        status.close()
+    with Handlers(operation.threads) as handlers:
+        server = grpc.server(
+            handlers, interceptors=operation.interceptors(handlers, metrics), options=transport.options()
+        )
+        for service in (*services, *storeless):
+            service.add_to(server)
+        status = Health(
+            [service.name for service in services], [service.name for service in storeless], reach
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(status.servicer, server)
+        names = [service.name for service in (*services, *storeless)]
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        port = transport.listen(server)
+        server.start()
+        status.begin()
+        try:
+            yield f"{transport.host}:{port}"
+        finally:
+            status.retire()
+            time.sleep(operation.lame_duck_s)
+            if transport.max_connection_age_s:
+                leave(port, transport.longest_s())
+            server.stop(operation.drain_s).wait()
+            status.close()
