@@ -179,7 +179,8 @@ def _likely(
     smooth = (spread + _NEIGHBOUR * (padded[:-2] + padded[2:])) / np.sqrt(1 + 2 * _NEIGHBOUR**2)
     likely = np.zeros(worth.shape[:1] + tried.mixtures.shape[:1])
     likely[:, chosen] = np.exp(2 * (smooth - smooth.max(axis=1, keepdims=True)))
-    return likely / likely.sum(axis=1, keepdims=True)
+    shares: Doubles = likely / likely.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _worth(ground: Ground, batch: Batch, members: Mapping[str, Member], mixtures: Doubles) -> Doubles:
