@@ -105,11 +105,10 @@ class Intake:
                 deadline = max(deadline, now + _IDLE_S)
             if now >= deadline:
                 break
-        enough = self._batch_bytes
-        crowded = max(len(records) / self._batch_events, len(users) / self._batch_users)
-        if crowded > max(_ENOUGH, size / self._batch_bytes):
-            enough = min(_fetch_of((size + _FRAMING * len(records)) / crowded), enough)
-        self._kafka.limit_fetches(enough)
+        if records:
+            crowded = max(len(records) / self._batch_events, len(users) / self._batch_users)
+            full_size = (size + _FRAMING * len(records)) / crowded
+            self._kafka.limit_fetches(min(_fetch_of(full_size), self._batch_bytes))
         return records
 
     def poll(self, timeout_ms: int, most: int) -> list[list[Record]]:
@@ -145,8 +144,8 @@ class Intake:
 
 
 def _fetch_of(batch: float) -> int:
-    """How much to ask for where a batch is full with so many bytes: half as much again, in mebibytes.
+    """How much to ask for where a batch is full with so many bytes: that, in whole mebibytes.
 
     More would take memory for batches to come.
     """
-    return max(1, math.ceil(1.5 * batch / _MIB)) * _MIB
+    return max(1, math.ceil(batch / _MIB)) * _MIB

@@ -91,3 +91,12 @@ def test_a_batch_that_ends_with_a_partition_asks_for_no_more() -> None:
         limits.add(backlog.limit)
     assert min(sizes) < 3_000
     assert limits == {1 << 20}
+
+
+def test_a_pause_asks_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    backlog = Backlog(lambda n: n, 1 << 20)
+    intake = intake_of(backlog)
+    intake.take()
+    monkeypatch.setattr(backlog, "poll", lambda **_: {})
+    assert intake.take() == []
+    assert backlog.limit == 1 << 20
