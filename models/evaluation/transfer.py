@@ -1,6 +1,6 @@
 """Transfer: what pretraining on one site is worth to another, of which a part of the users is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +11,16 @@ from models.evaluation.bootstrap import Doubles, Interval, mean_interval, paired
 from models.evaluation.ranking import score_table
 from models.evaluation.site import Encode, View, load_site
 from models.generators.tokens import Tokens
-from models.schema import Indices
-from models.training.loop import Schedule
+from models.schema import Floats, Indices
 from models.training.pretraining import SCHEDULE, Foresight, Users, pretrain
 from models.training.split import VALIDATION_SHARE, TrainingError
 
 COUNTS = (1, 2, 3, 5)
 METRIC = "ndcg@10"
 SUBJECTS = ("content", "day_one", "popular", "scratch", "transferred")
+FEW = replace(SCHEDULE, learning_rate=SCHEDULE.learning_rate / 10)
+"""How slowly a part of the users trains a model, begun elsewhere or not: few are soon known by heart."""
+
 _ROWS = 512
 
 
@@ -66,7 +68,9 @@ def measure_transfer(source: Path, target: Path, share: float, encode: Encode, s
     rng = np.random.default_rng(seed)
     site = ours.seen_by(divide(rng.permutation(ours.size)), meanings[: len(ours.texts)])
     # Offsets stay behind with their items: what is to be taken along must not hide in them.
-    learned = _trained(site, Tokens(site.examples.item_vectors), seed, frozen=("tokens.offsets.*",))
+    learned = _blank(site, seed)
+    schedule = replace(SCHEDULE, frozen=("tokens.offsets.*",))
+    pretrain(learned, site.examples, site.users, seed, schedule)
     parts = np.array_split(rng.permutation(theirs.size), max(2, round(1 / share)))
     judged = np.flatnonzero(theirs.histories.counts > max(COUNTS))
     values = {
@@ -103,9 +107,9 @@ def divide(users: Indices) -> Users:
     return Users(np.sort(users[chosen:]), np.sort(users[:chosen]))
 
 
-def moved_to(learned: Foresight, view: View) -> Foresight:
+def moved_to(learned: Foresight, view: View, popularity: Floats) -> Foresight:
     """What was learned elsewhere, on this site's items: all but the offsets of items that are not here."""
-    moved = Foresight(Tokens(view.examples.item_vectors), np.zeros_like(view.popularity))
+    moved = Foresight(Tokens(view.examples.item_vectors), popularity)
     with torch.no_grad():
         moved.tokens.projection.weight.copy_(learned.tokens.projection.weight)
         moved.sharpness.copy_(learned.sharpness)
@@ -115,23 +119,25 @@ def moved_to(learned: Foresight, view: View) -> Foresight:
 
 def _subjects(view: View, learned: Foresight, seed: int) -> Mapping[str, Foresight | None]:
     """All that are compared, by what this part of the target's users taught."""
-    torch.manual_seed(seed)
-    blank = Tokens(view.examples.item_vectors)
-    popular = Foresight(Tokens(view.examples.item_vectors), view.popularity).eval()
+    popular = _blank(view, seed).eval()
     with torch.no_grad():
         popular.sharpness.zero_()
+    scratch, transferred = _blank(view, seed), moved_to(learned, view, view.popularity)
+    for model in (scratch, transferred):
+        pretrain(model, view.examples, view.users, seed, FEW)
     return {
         "content": None,
-        "day_one": moved_to(learned, view),
+        "day_one": moved_to(learned, view, np.zeros_like(view.popularity)),
         "popular": popular,
-        "scratch": _trained(view, blank, seed),
-        "transferred": _trained(view, moved_to(learned, view).tokens, seed),
+        "scratch": scratch,
+        "transferred": transferred,
     }
 
 
-def _trained(view: View, tokens: Tokens, seed: int, frozen: Sequence[str] = ()) -> Foresight:
-    schedule: Schedule = replace(SCHEDULE, frozen=tuple(frozen))
-    return pretrain(tokens, view.examples, view.users, view.popularity, seed, schedule=schedule)[0]
+def _blank(view: View, seed: int) -> Foresight:
+    """A model that was taught nothing."""
+    torch.manual_seed(seed)
+    return Foresight(Tokens(view.examples.item_vectors), view.popularity)
 
 
 def _scores(view: View, model: Foresight | None, users: Indices, count: int) -> Doubles:

@@ -126,7 +126,14 @@ def train_generator(
         usual = replace(pretraining.SCHEDULE, epochs=regime.options.pretrain)
         known, name = pretraining.Users(train, validation), f"pretrained-{seed}"
         pretraining.pretrain(
-            model.tokens, examples, known, popularity, seed, usual, unwatched, regime, name
+            pretraining.Foresight(model.tokens, popularity),
+            examples,
+            known,
+            seed,
+            usual,
+            unwatched,
+            regime,
+            name,
         )
     batches = [
         moved(examples.sampled_batch(histories.first(validation, count)), where)

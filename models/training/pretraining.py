@@ -55,24 +55,22 @@ class Foresight(nn.Module):
 
 
 def pretrain(
-    tokens: Tokens,
+    model: Foresight,
     examples: Examples,
     users: Users,
-    popularity: Floats,
     seed: int,
     schedule: Schedule = SCHEDULE,
     on_epoch: OnEpoch = unwatched,
     regime: Regime | None = None,
     name: str = "pretrained",
-) -> tuple[Foresight, Fit]:
-    """Train tokens in place: items that are masked are to be foreseen, crops of one user to lie close.
+) -> Fit:
+    """Train a model in place: items that are masked are to be foreseen, crops of one user to lie close.
 
     Sources: F. Sun et al., "BERT4Rec", CIKM 2019, for masked items, here of a set; X. Xie et al.,
     "Contrastive Learning for Sequential Recommendation", ICDE 2022, for crops.
     """
-    histories, where = examples.histories, device()
+    histories, where, tokens = examples.histories, device(), model.tokens
     torch.manual_seed(seed)
-    model = Foresight(tokens, popularity)
     train, validation = (part[histories.counts[part] > 1] for part in (users.train, users.validation))
     held = [
         moved(examples.sampled_batch(histories.first(validation, count), complete=False), where)
@@ -91,8 +89,7 @@ def pretrain(
             return float(np.mean([ranking_loss(model(batch), batch).item() for batch in held]))
 
     rng = np.random.default_rng(seed)
-    fit = (regime or Regime()).fit(name, model, training_loss, validation_loss, schedule, rng, on_epoch)
-    return model, fit
+    return (regime or Regime()).fit(name, model, training_loss, validation_loss, schedule, rng, on_epoch)
 
 
 def bag_of(tokens: Tokens, batch: Batch) -> torch.Tensor:

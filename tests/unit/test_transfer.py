@@ -13,7 +13,7 @@ from models.evaluation.site import Site, View, load_site
 from models.evaluation.transfer import SUBJECTS, Transfer, divide, measure_transfer
 from models.generators.tokens import TOKEN, Tokens
 from models.schema import Floats
-from models.training.pretraining import SCHEDULE, contrast, pretrain
+from models.training.pretraining import SCHEDULE, Foresight, contrast, pretrain
 from models.training.split import TrainingError
 from tests.checkerboard import write_shop
 
@@ -74,14 +74,8 @@ def test_pretraining_foresees_better_than_it_began(shops: list[Path]) -> None:
     torch.manual_seed(0)
     tokens = Tokens(view.examples.item_vectors)
     before = tokens.projection.weight.detach().clone()
-    _, fit = pretrain(
-        tokens,
-        view.examples,
-        view.users,
-        view.popularity,
-        0,
-        on_epoch=lambda _, loss: losses.append(loss),
-    )
+    model = Foresight(tokens, view.popularity)
+    fit = pretrain(model, view.examples, view.users, 0, on_epoch=lambda _, loss: losses.append(loss))
     assert fit.epoch > 0 and fit.loss == min(losses) and len(losses) <= SCHEDULE.epochs
     assert not torch.equal(tokens.projection.weight, before)
 
