@@ -53,7 +53,12 @@ def main() -> None:
         spread = "" if row.low is None else f"{row.low:.4f} to {row.high:.4f}"
         print(f"{row.measure:20} {row.value:12.4f} {row.unit:8} {spread:24} {dict(row.labels)}")
     target = Path("var/bench") / f"students-{told.where}" / "results.json"
-    arguments = {"where": told.where, "size": size, "lessons": [str(each) for each in told.lessons]}
+    arguments = {
+        "where": told.where,
+        "size": size,
+        "lessons": [str(each) for each in told.lessons],
+        "ask": told.ask,
+    }
     write_results(target, "bench-students", started, arguments, rows)
     print(f"results  {target}")
 
