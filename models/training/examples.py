@@ -61,7 +61,7 @@ class Examples:
         others = np.setdiff1d(drawn, used)
         items = np.concatenate([used, others])
         log_weights = np.zeros(len(items), np.float32)
-        log_weights[len(used) :] = np.log(rest / max(len(others), 1))
+        log_weights[len(used) :] = np.log(max(rest, 1) / max(len(others), 1))
         return self.batch(cut, complete, items) | {
             "items": torch.as_tensor(items),
             "log_weights": torch.as_tensor(log_weights),
