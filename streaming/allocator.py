@@ -1,23 +1,21 @@
-"""The allocator: large buffers go back to the system at once, and room for small objects is kept."""
+"""The allocator: large buffers go back to the system as soon as they are free."""
 
 import ctypes
 import logging
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 _LARGE = 1 << 20
-_ROOM = 128 << 20
 
 logger = logging.getLogger(__name__)
 
 
-def steady_memory() -> None:
-    """Make this process take about as much memory after a batch as before it, from now on.
+def give_back_large_buffers() -> None:
+    """Give every buffer of a mebibyte or more pages of its own, in this process from now on.
 
-    Every buffer of a mebibyte or more gets pages of its own. glibc raises its own threshold to the largest
-    buffer freed so far, up to 32 MiB: answers of the broker would then lie between small objects, and
-    leave holes as large as they were. What a batch's profiles took is kept for the next one's, rather than
-    given back and asked for anew with each. Of another C library nothing is asked.
+    glibc raises its own threshold to the largest buffer freed so far, up to 32 MiB. Answers of the broker
+    would then lie between small objects, and leave holes as large as they were. Of another C library
+    nothing is asked.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or not (mallopt(_MMAP_THRESHOLD, _LARGE) and mallopt(_TRIM_THRESHOLD, _ROOM)):
+    if mallopt is None or not mallopt(_MMAP_THRESHOLD, _LARGE):
         logger.debug("the C library's allocator stays as it is")

@@ -72,11 +72,11 @@ def consume(
             from feature_repo.catalogue import load_catalogue, load_items
             from feature_repo.store import open_store
             from feature_repo.workspace import Workspace
-            from streaming.allocator import steady_memory
+            from streaming.allocator import give_back_large_buffers
             from streaming.consumer import Consumer
             from streaming.tracing import traced, untraced
 
-            steady_memory()
+            give_back_large_buffers()
             workspace = Workspace(settings.var.resolve())
             catalogue = load_catalogue(workspace.data)
             items = load_items(workspace.data, catalogue)

@@ -6,14 +6,14 @@ import sys
 # In a process of its own: the setting holds for all that comes after.
 _HOLES = """
 import sys
-from streaming.allocator import steady_memory
+from streaming.allocator import give_back_large_buffers
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
 if sys.argv[1] == "given":
-    steady_memory()
+    give_back_large_buffers()
 del (first := [bytearray(b"x") * (16 << 20)])[:]  # from now on glibc holds 16 MiB for small
 before, kept = resident(), []
 for _ in range(8):

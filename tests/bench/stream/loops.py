@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 import streaming.consumer
 from feature_repo.store import apply, open_store
 from feature_repo.workspace import Workspace
-from streaming.allocator import steady_memory
+from streaming.allocator import give_back_large_buffers
 from streaming.broker.external import ExternalBroker
 from streaming.consumer import Consumer
 from streaming.counters import Counters
@@ -156,7 +156,7 @@ def consume(job: Job) -> list[Sample]:
     """Our consumer, by whatever way the case has its rows written."""
     if job.case.offline == "none":
         setattr(streaming.consumer, "OfflineLog", NoLog)  # noqa: B010, no type of it is exported
-    steady_memory()
+    give_back_large_buffers()
     workspace = Workspace(Path(job.root))
     store = open_store(workspace)
     sink: GuardedSink | None = None
