@@ -125,7 +125,9 @@ def _taught(evaluation: Evaluation) -> str:
     counts = evaluation.counts()
     head = "".join(f"<th>k = {k}</th>" for k in counts)
     body = []
-    for fill, over in ((teacher, FLOOR), (student, FLOOR), (WITH_STUDENT, "fusion")):
+    joined = [case.fill for case in evaluation.scores.values if case.fill.startswith(WITH_STUDENT)]
+    pairs = [(teacher, FLOOR), (student, FLOOR), *((fill, "fusion") for fill in dict.fromkeys(joined))]
+    for fill, over in pairs:
         cells = []
         for k in counts:
             gain = evaluation.scores.lift(Case(TOWER, fill, k), over, METRIC)
