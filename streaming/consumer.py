@@ -28,6 +28,7 @@ from streaming.dead_letters import DeadLetters
 from streaming.decode import Decoder
 from streaming.errors import BrokerError, RewoundError, SinkError
 from streaming.fold import Fold
+from streaming.gathering import Bounds
 from streaming.intake import Intake
 from streaming.item_pace import ItemPace
 from streaming.item_sink import GuardedItems, ItemSink
@@ -134,10 +135,8 @@ class Consumer:
             assignment,
             self.counters,
             self._is_stopping,
-            batch_events=batch_events,
-            batch_bytes=batch_bytes,
-            batch_users=batch_users,
-            batch_seconds=batch_seconds,
+            Bounds(batch_events, batch_bytes, batch_users),
+            batch_seconds,
         )
         self._commits = Commits(kafka, topic, durable_after_s)
         self._dead_letters = DeadLetters(broker, topic)

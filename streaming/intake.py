@@ -16,6 +16,7 @@ from streaming.assignment import Assignment
 from streaming.client import Member
 from streaming.counters import Counters
 from streaming.errors import BrokerError
+from streaming.gathering import Bounds, Gathering
 from streaming.record import Record
 
 _POLL_MS = 100
@@ -25,7 +26,6 @@ _POLL_RECORDS = 1_000
 _ENOUGH = 0.5
 _BEHIND_S = 2.0
 _MIB = 1 << 20
-_FRAMING = 32  # bytes about a message's value: its key, and where and when it was written
 _IDLE_S = 0.1  # longer than an answer of the broker takes: then nothing waits any more
 
 
@@ -36,9 +36,7 @@ class Intake:
     when the consumer keeps up, and full, with fewer rows to write for each event, when it is behind.
 
     Args:
-        batch_events: most records in a batch.
-        batch_bytes: bytes of messages after which a batch is full.
-        batch_users: users after which it is, by the messages' keys: each has a profile in memory.
+        bounds: of a batch.
         batch_seconds: longest wait to fill one, after its first record.
         hurried: whether to wait for no more records.
     """
@@ -49,19 +47,14 @@ class Intake:
         assignment: Assignment,
         counters: Counters,
         hurried: Callable[[], bool],
-        *,
-        batch_events: int,
-        batch_bytes: int,
-        batch_users: int,
+        bounds: Bounds,
         batch_seconds: float,
     ) -> None:
         self._kafka = kafka
         self._assignment = assignment
         self._counters = counters
         self._hurried = hurried
-        self._batch_events = batch_events
-        self._batch_bytes = batch_bytes
-        self._batch_users = batch_users
+        self._bounds = bounds
         self._batch_seconds = batch_seconds
         self._expected: dict[int, int] = {}
 
@@ -71,45 +64,36 @@ class Intake:
         Raises:
             BrokerError: the topic cannot be read.
         """
-        records: list[Record] = []
-        users: set[bytes | int] = set()
-        size, full, deadline, latest = 0, 0.0, None, 0.0
-        while full < 1:
+        gathering = Gathering(self._bounds)
+        deadline, latest = None, 0.0
+        while gathering.full < 1:
             wait_ms = _POLL_MS if deadline is None else max(1, int((deadline - time.monotonic()) * 1000))
-            polled = self.poll(wait_ms, min(_POLL_RECORDS, self._batch_events - len(records)))
+            polled = self.poll(wait_ms, min(_POLL_RECORDS, self._bounds.events - len(gathering.records)))
             if left := self._assignment.take_left():
                 # Their next owner begins where the store stands: what was gathered of them is theirs.
-                records = [record for record in records if record.partition not in left]
+                gathering.leave_out(left)
                 polled = [run for run in polled if run[0].partition not in left]
             for run in polled:
                 self._count_missing(run)
-                records.extend(run)
-                size += sum([len(record.value or b"") for record in run])
-                users.update([record.key or record.offset for record in run])
+                gathering.add(run)
+            records = gathering.records
             if not records or self._assignment.unsettled or self._hurried():
                 break
-            full = max(
-                len(records) / self._batch_events,
-                size / self._batch_bytes,
-                len(users) / self._batch_users,
-            )
-            if full > _ENOUGH and records[-1].partition != records[0].partition:
+            if gathering.full > _ENOUGH and records[-1].partition != records[0].partition:
                 # What comes next is of other users: each would be stored for fewer of their events.
                 break
             now = time.monotonic()
             if deadline is None:
                 # Far behind, what waits to be read makes a batch large sooner than what arrives.
-                behind = (self._counters.lag or 0) > self._batch_users
+                behind = (self._counters.lag or 0) > self._bounds.users
                 deadline, latest = now + self._batch_seconds, now + (_BEHIND_S if behind else 0)
             elif polled and now < latest:
                 deadline = max(deadline, now + _IDLE_S)
             if now >= deadline:
                 break
-        if records:
-            crowded = max(len(records) / self._batch_events, len(users) / self._batch_users)
-            full_size = (size + _FRAMING * len(records)) / crowded
-            self._kafka.limit_fetches(min(_fetch_of(full_size), self._batch_bytes))
-        return records
+        if gathering.fetch is not None:
+            self._kafka.limit_fetches(math.ceil(gathering.fetch / _MIB) * _MIB)
+        return gathering.records
 
     def poll(self, timeout_ms: int, most: int) -> list[list[Record]]:
         """Runs of records, each of one partition, oldest first.
@@ -141,11 +125,3 @@ class Intake:
         begun = self._expected.get(partition, run[0].offset)
         self._counters.missing += max(0, following - begun - len(run))
         self._expected[partition] = following
-
-
-def _fetch_of(batch: float) -> int:
-    """How much to ask for where a batch is full with so many bytes: that, in whole mebibytes.
-
-    More would take memory for batches to come.
-    """
-    return max(1, math.ceil(batch / _MIB)) * _MIB
