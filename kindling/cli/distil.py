@@ -1,12 +1,13 @@
 """`kindling distil`: from a teacher's lessons to a bundle whose student serves in its place."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from kindling.cli.options import Var
+from kindling.cli.progress import steps
 from kindling.cli.train import Lessons, Pruned, StudentSize, train
 from kindling.settings import load_settings
 
@@ -39,8 +40,10 @@ def teach_behaviour(root: Path, seed: int) -> Path:
     from models.teachers.school import School
 
     data = Workspace(root).data
-    school = School.open(data)
-    with Console(stderr=True).status("training a teacher of behaviour"):
-        teacher = school.train_behaviour(school.content(), seed)
-    with Console(stderr=True).status("teaching"):
+    with steps() as shown:
+        shown.begin("reading what training users did")
+        school = School.open(data)
+        on_epoch = partial(shown.epoch, "training a teacher of behaviour")
+        teacher = school.train_behaviour(school.content(), seed, on_epoch=on_epoch)
+        shown.begin("teaching")
         return teach(teacher, cut_all(school.warm()), dataset_fingerprint(data), root / "lessons")

@@ -40,8 +40,8 @@ def evaluate(
     root = load_settings(var=var).var.resolve()
     console, started = Console(), datetime.now(UTC)
     folder = root / "evaluate"
-    with steps() as tell:
-        tell("loading PyTorch", "")
+    with steps() as shown:
+        shown.begin("loading PyTorch")
         import torch
 
         from feature_repo.workspace import Workspace
@@ -52,10 +52,6 @@ def evaluate(
         from models.evaluation.report import write_report
         from models.evaluation.runs import cores
         from models.training.generators import LEARNED
-        from models.training.ground import Progress as Step
-
-        def watch(step: Step) -> None:
-            tell(step.step, f"epoch {step.epoch}" if step.epoch else "")
 
         torch.set_num_threads(1)
         source = Workspace(root).data
@@ -63,10 +59,10 @@ def evaluate(
             source = folder / "data"
             detect.load(data).save(source)
         plan = Plan(seed=seed, others=() if quick else tuple(LEARNED))
-        evaluation = run(source, folder / "folds", plan, 1 if quick else None, watch, jobs or cores())
-        tell("intervals", "")
+        evaluation = run(source, folder / "folds", plan, 1 if quick else None, shown.watch, jobs or cores())
+        shown.begin("intervals")
         rows = [Row(*number) for number in evaluation.numbers()]
-        tell("cold items", "")
+        shown.begin("cold items")
         rows += cold_items(evaluation, source, folder / "vectors")
         arguments = {"data": str(data) if data else None, "quick": quick, "seed": seed}
         write_results(folder / "results.json", "evaluate", started, arguments, rows)

@@ -49,7 +49,7 @@ def privacy(
     from models.training.crossfit import try_members
     from models.training.fusion import fit_fusion
     from models.training.generators import FUSED, MEMBERS, PRIORS, train_members
-    from models.training.ground import Progress, lay_ground
+    from models.training.ground import lay_ground
     from models.training.histories import item_category_shares, load_histories
     from models.training.options import read_options
     from models.training.recommender import RANKERS
@@ -67,18 +67,14 @@ def privacy(
     regime = Regime(read_options(settings.training, told or ()))
     split, content = make_folds(histories, seed=seed)[0], content_vectors(catalogue, items)
     schema = TensorSchema.of(catalogue, items)
-    with steps() as tell:
-
-        def watch(step: Progress) -> None:
-            tell(step.step, f"epoch {step.epoch}" if step.epoch else "")
-
-        ground = lay_ground(schema, histories, split, content, shares, seed, RANKERS, watch, regime)
-        members = train_members(ground, generators.split(","), seed, MEMBERS, watch)
+    with steps() as shown:
+        ground = lay_ground(schema, histories, split, content, shares, seed, RANKERS, shown.watch, regime)
+        members = train_members(ground, generators.split(","), seed, MEMBERS, shown.watch)
         fillers = {name: filler for name, (filler, _) in members.items() if name != "blank"}
         if members.keys() >= {*FUSED}:
             fused = {name: members[name] for name in (*PRIORS, *FUSED)}
-            fillers["fusion"], _ = fit_fusion(ground, fused, try_members(ground, fused, seed, watch))
-        tell("attack", "")
+            fillers["fusion"], _ = fit_fusion(ground, fused, try_members(ground, fused, seed, shown.watch))
+        shown.begin("attack")
         numbers = list(audit(ground, histories, fillers))
     table = Table(
         "filled by", "k", *(name.partition(".")[2].replace("_", " ") for name in _SHOWN), "attack"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +15,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from models.training.ground import Progress as Training
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 STEP_COLUMNS = (
@@ -49,12 +52,30 @@ def bar(console: Console, what: str) -> Iterator[Bar]:
         )
 
 
-Tell = Callable[[str, str], None]
-"""Says which step a command is at, and what changes within the step."""
+class Steps(NamedTuple):
+    """How a command tells which step it is at.
+
+    Attributes:
+        tell: takes the step, and what changes within it.
+    """
+
+    tell: Callable[[str, str], None]
+
+    def begin(self, step: str) -> None:
+        """Tell of a step that has no parts."""
+        self.tell(step, "")
+
+    def watch(self, training: "Training") -> None:
+        """Tell where a training is."""
+        self.epoch(*training)
+
+    def epoch(self, step: str, epoch: int, loss: float) -> None:
+        """Tell which epoch of `step` has ended, and its validation loss."""
+        self.tell(step, f"epoch {epoch}, validation loss {loss:.4f}" if epoch else "")
 
 
 @contextmanager
-def steps() -> Iterator[Tell]:
+def steps() -> Iterator[Steps]:
     """Tell of steps on standard error, so that output can be piped.
 
     On a terminal it is one line, gone in the end; elsewhere a line for each step, once, with the seconds
@@ -69,8 +90,8 @@ def steps() -> Iterator[Tell]:
             console.print(f"{time.monotonic() - began:7.1f} s  {step}", highlight=False, soft_wrap=True)
 
     if not console.is_terminal:
-        yield log
+        yield Steps(log)
         return
     with Progress(*STEP_COLUMNS, console=console, transient=True) as progress:
         task = progress.add_task("", detail="")
-        yield lambda step, detail: progress.update(task, description=step, detail=detail)
+        yield Steps(lambda step, detail: progress.update(task, description=step, detail=detail))

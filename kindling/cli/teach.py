@@ -1,6 +1,7 @@
 """`kindling teach`: ask a teacher about warm users, and keep its lessons for students to learn from."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kindling.cli.options import Var
-from kindling.cli.progress import bar
+from kindling.cli.progress import bar, steps
 from kindling.settings import load_settings
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def teach(
     elif teacher == "text":
         chosen = _reader(school, model, root)
     else:
-        with asides.status("training a teacher of behaviour"):
-            trained = school.train_behaviour(school.content(), seed)
+        with steps() as shown:
+            on_epoch = partial(shown.epoch, "training a teacher of behaviour")
+            trained = school.train_behaviour(school.content(), seed, on_epoch=on_epoch)
         trained.save(root / "teachers/behaviour")
         chosen = trained
     if exam:
-        with asides.status("grading on held-out users"):
+        with steps() as shown:
+            shown.begin("grading on held-out users")
             table = _grade(school, chosen, root / "teach/results.json")
         console.print(table)
     with bar(asides, f"{teacher} teaches") as shown:

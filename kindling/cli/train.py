@@ -90,18 +90,14 @@ def train(
     settings = load_settings(var=var)
     workspace_root = settings.var.resolve()
     console, started = Console(), time.monotonic()
-    with steps() as tell:
-        tell("loading PyTorch", "")
+    with steps() as shown:
+        shown.begin("loading PyTorch")
         from feature_repo.workspace import Workspace
         from kindling.promotion import compare_with_active
         from models.training.arguments import Arguments
-        from models.training.ground import Progress as Step
         from models.training.logged import read_logged
         from models.training.options import read_options
         from models.training.train import train
-
-        def watch(step: Step) -> None:
-            tell(step.step, f"epoch {step.epoch}, validation loss {step.loss:.4f}" if step.epoch else "")
 
         workspace = Workspace(workspace_root)
         registry = Registry(workspace.bundles)
@@ -118,8 +114,8 @@ def train(
             encoder=None if encoder is None else str(encoder),
         )
         logged = read_logged(workspace)
-        bundle = train(workspace.data, workspace.bundles, arguments, watch, workspace.runs, logged)
-        tell("comparing with the active bundle", "")
+        bundle = train(workspace.data, workspace.bundles, arguments, shown.watch, workspace.runs, logged)
+        shown.begin("comparing with the active bundle")
         compared = compare_with_active(workspace, registry, bundle)
     console.print(validation_table(bundle.metrics))
     if compared is not None:

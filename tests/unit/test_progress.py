@@ -6,14 +6,14 @@ from kindling.cli.progress import steps
 
 
 def test_each_step_is_a_line_once_away_from_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with steps() as tell:
+    with steps() as shown:
         for step, detail in (
             ("priors", ""),
             ("encoder", "epoch 1"),
             ("encoder", "epoch 2"),
             ("priors", ""),
         ):
-            tell(step, detail)
+            shown.tell(step, detail)
     written = capsys.readouterr()
     assert written.out == ""
     assert [line.split(" s  ")[1] for line in written.err.splitlines()] == ["priors", "encoder"]
