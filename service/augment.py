@@ -5,25 +5,25 @@ rows to the next, and the priors run on the caller's own thread.
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from models.bundle import Bundle
 from models.schema import SparseProfile, Tensors
+from service.batch.approach import Approach
 from service.batch.batcher import Batcher
+from service.batch.company import Company
 from service.call import Call, Options
 from service.errors import DeadlineTooShort
-from service.fill.blocks import NO_ITEM, Answer, assemble, merge, rows_of
+from service.fill.blocks import NO_ITEM, Answer, assemble, rows_of
 from service.fill.descent import fill_rows
-from service.metrics import Metrics, tenure
-from service.read.cache import EnrichedCache, Key
+from service.known import KnownUsers, Reads, Writes, count_answers
+from service.metrics import Metrics
+from service.read.cache import EnrichedCache
 from service.read.flight import Flights
-from service.read.profiles import Reading
 from service.versions.prepare import ServingModel
 
 __all__ = ["NO_ITEM", "Answer", "Augmenter"]
@@ -41,22 +41,17 @@ class Models(Protocol):
         ...
 
 
-class Reads(Protocol):
-    """Where profiles of known users come from."""
-
-    def read(self, user_ids: Sequence[str], call: Call) -> Reading:
-        """One profile for each id."""
-        ...
+_HURRIED_S = 0.02
+"""Who has less time than this goes alone: all who go together must make do with the least that one has."""
 
 
-class Writes(Protocol):
-    """Where answers go."""
+class _Ask(NamedTuple):
+    """One profile to fill in: of a user of the store, or sent along."""
 
-    def offer(
-        self, user_ids: Sequence[str], answer: Answer, bundle: Bundle, versions: Sequence[int | None]
-    ) -> None:
-        """Take an answer over; returns at once."""
-        ...
+    user_id: str
+    profile: SparseProfile | None
+    options: Options
+    call: Call
 
 
 class Augmenter:
@@ -69,6 +64,7 @@ class Augmenter:
         batcher: runs what is not small enough for the caller's own thread.
         metrics: where answers are counted.
         cache: answers of late; None keeps none.
+        approach: calls on their way here.
     """
 
     def __init__(
@@ -79,10 +75,15 @@ class Augmenter:
         batcher: Batcher,
         metrics: Metrics,
         cache: EnrichedCache[Answer] | None = None,
+        approach: Approach | None = None,
     ) -> None:
-        self._models, self._profiles, self._write_back = models, profiles, write_back
-        self._batcher, self._metrics, self._cache = batcher, metrics, cache
+        self._models, self._batcher, self._metrics = models, batcher, metrics
+        self._known = KnownUsers(profiles, write_back, metrics, cache, self._fill_profiles)
         self._flights: Flights[Answer] = Flights(metrics)
+        self._approach = approach or Approach()
+        self._company: Company[_Ask, Answer] = Company(
+            self._together, self._approach, metrics, batcher.stuck_after_s
+        )
 
     def users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
         """The answer about users of the store, a row each.
@@ -93,18 +94,21 @@ class Augmenter:
             RequestError: see `fill`.
         """
         if len(user_ids) > 1:
-            return self._users(user_ids, options, call)
-        key = (user_ids[0], options)
-        return self._flights.share(key, call, lambda: self._users(user_ids, options, call))
+            self._approach.leave()
+            return self._known.answer(user_ids, self._models.choose(user_ids[0]), options, call)
+        ask = _Ask(user_ids[0], None, options, call)
+        return self._flights.share((user_ids[0], options), call, lambda: self._one(ask))
 
     def inline(self, profiles: Sequence[SparseProfile], options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent."""
-        model = self._models.choose(call.request_id)
-        tensors = model.bundle.schema.encode(profiles, model.bundle.item_index)
-        return self.fill(model, tensors, options, call)
+        if len(profiles) == 1:
+            return self._one(_Ask("", profiles[0], options, call))
+        self._approach.leave()
+        return self._fill_profiles(profiles, self._models.choose(call.request_id), options, call)
 
     def packed(self, tensors: Tensors, options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent as the tensors models read."""
+        self._approach.leave()
         return self.fill(self._models.choose(call.request_id), tensors, options, call)
 
     def fill(self, model: ServingModel, tensors: Tensors, options: Options, call: Call) -> Answer:
@@ -126,74 +130,41 @@ class Augmenter:
             decisions,
             model.bundle,
             datetime.now(UTC),
-            any(decision.degraded for decision in decisions),
         )
         if model.track != "shadow":
-            self._count(answer)
+            count_answers(answer, self._metrics)
             self._models.observe(model, tensors, answer, time.monotonic() - started)
         return answer
 
-    def _users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
-        reading = self._profiles.read(user_ids, call)
-        model = self._models.choose(user_ids[0])
-        kept = self._kept(user_ids, reading, model, options)
-        missing = [row for row in range(len(user_ids)) if row not in kept]
-        if reading.degraded:
-            self._metrics.degraded.add(len(user_ids), "store")
-        if not missing:
-            answer = merge(kept, None, ())
-            self._count(answer)
-        else:
-            profiles = reading.profiles if not kept else [reading.profiles[row] for row in missing]
-            fresh = self.fill(
-                model, model.bundle.schema.encode(profiles, model.bundle.item_index), options, call
-            )
-            self._keep(user_ids, reading, fresh, options)
-            answer = merge(kept, fresh, missing) if kept else fresh
-        return replace(answer, degraded=True) if reading.degraded else answer
+    def _one(self, ask: _Ask) -> Answer:
+        """The answer to one ask, in the company of others where there is time."""
+        remaining_s = ask.call.remaining_s()
+        if ask.call.priority == "bulk" or (remaining_s is not None and remaining_s < _HURRIED_S):
+            self._approach.leave()
+            return self._together([ask])[0]
+        return self._company.ask(ask, ask.call)
 
-    def _kept(
-        self, user_ids: Sequence[str], reading: Reading, model: ServingModel, options: Options
-    ) -> dict[int, Answer]:
-        """Answers of late that still hold, by row. Batches look for them only where the store is out."""
-        if self._cache is None or (len(user_ids) > 1 and not reading.degraded):
-            return {}
-        version, kept = model.bundle.version, {}
-        for row, user_id in enumerate(user_ids):
-            answer = self._cache.get(Key(user_id, version, options.allowed), reading.versions[row])
-            if answer is not None:
-                kept[row] = answer
-        return kept
+    def _together(self, asks: Sequence[_Ask]) -> list[Answer]:
+        """An answer of one row to each ask. Those that are alike are read, encoded and inferred at once."""
+        alike: dict[tuple[ServingModel, bool, Options], list[int]] = defaultdict(list)
+        for place, ask in enumerate(asks):
+            model = self._models.choose(ask.user_id or ask.call.request_id)
+            alike[model, ask.profile is None, ask.options].append(place)
+        answers: dict[int, Answer] = {}
+        for (model, is_known, options), places in alike.items():
+            members = [asks[place] for place in places]
+            call = Call.together([ask.call for ask in members])
+            if is_known:
+                found = self._known.answers([ask.user_id for ask in members], model, options, call)
+            else:
+                profiles = [ask.profile or SparseProfile() for ask in members]
+                found = rows_of(self._fill_profiles(profiles, model, options, call))
+            answers |= zip(places, found, strict=True)
+        return [answers[place] for place in range(len(asks))]
 
-    def _keep(self, user_ids: Sequence[str], reading: Reading, answer: Answer, options: Options) -> None:
-        """Hand fresh rows over to the cache and the store, if they are as good as the model can do.
-
-        A dry run leaves nothing in either: what is in the cache is in the store, or on its way there.
-        """
-        if reading.degraded or options.dry_run:
-            return
-        versions: Sequence[int | None] = reading.versions
-        if answer.degraded:
-            sound = [row for row, decision in enumerate(answer.decisions) if not decision.degraded]
-            if not sound:
-                return
-            answer = rows_of(answer, sound)
-            user_ids, versions = [user_ids[row] for row in sound], [versions[row] for row in sound]
-        if self._cache is not None and len(user_ids) == 1:
-            key = Key(user_ids[0], answer.model_version, options.allowed)
-            self._cache.put(key, versions[0], answer)
-        if self._write_back is not None:
-            self._write_back.offer(user_ids, answer, answer.bundle, versions)
-
-    def _count(self, answer: Answer) -> None:
-        metrics, decisions, counts = self._metrics, answer.decisions, answer.counts.tolist()
-        if len(decisions) == 1:
-            metrics.answers.add(1, decisions[0].rung, tenure(counts[0]))
-        else:
-            rungs = (decision.rung for decision in decisions)
-            for (rung, bucket), rows in Counter(zip(rungs, map(tenure, counts), strict=True)).items():
-                metrics.answers.add(rows, rung, bucket)
-        if answer.degraded:
-            for reason, rows in Counter(decision.degraded for decision in decisions).items():
-                if reason:
-                    metrics.degraded.add(rows, reason)
+    def _fill_profiles(
+        self, profiles: Sequence[SparseProfile], model: ServingModel, options: Options, call: Call
+    ) -> Answer:
+        return self.fill(
+            model, model.bundle.schema.encode(profiles, model.bundle.item_index), options, call
+        )

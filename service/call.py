@@ -1,7 +1,7 @@
 """What every step of a request may ask of its call: how long is left, and whether anybody still waits."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,6 +35,14 @@ class Call:
         """A call that has so many seconds left; None for no deadline."""
         return cls(None if seconds is None else time.monotonic() + seconds, is_active)
 
+    @classmethod
+    def together(cls, calls: "Sequence[Call]") -> "Call":
+        """One call for all: as soon as the first of them is due, and wanted while one of them is."""
+        if len(calls) == 1:
+            return calls[0]
+        deadlines = [call.deadline for call in calls if call.deadline is not None]
+        return cls(min(deadlines, default=None), lambda: any(call.is_active() for call in calls))
+
     def remaining_s(self) -> float | None:
         """Seconds until the deadline, negative after it; None if there is none."""
         return None if self.deadline is None else self.deadline - time.monotonic()
@@ -42,6 +50,12 @@ class Call:
     def expired(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def unwanted(self) -> str | None:
+        """Why nobody waits for the answer any more, as metrics have it; None if somebody does."""
+        if self.expired():
+            return "expired"
+        return None if self.is_active() else "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

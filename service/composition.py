@@ -22,6 +22,7 @@ from service.api.rpc import Service
 from service.api.servicer import AugmentServicer
 from service.api.stored import StoredFills
 from service.augment import Augmenter
+from service.batch.approach import Approach
 from service.batch.batcher import Batcher
 from service.call import Call, Options
 from service.metrics import Metrics
@@ -41,6 +42,7 @@ class Composition:
         profiles: what is read of users; knows whether the store answers.
         write_back: what is yet to be written.
         metrics: of all of it.
+        approach: told of each call that a thread takes up.
     """
 
     services: list[Service]
@@ -48,6 +50,7 @@ class Composition:
     profiles: Profiles
     write_back: WriteBack
     metrics: Metrics
+    approach: Approach
 
 
 @contextmanager
@@ -78,10 +81,12 @@ def composed(
         stack.callback(fills.close)
         contract = Contract(store)
         stack.callback(contract.close)
-        batcher = Batcher(metrics)
+        batcher, approach = Batcher(metrics), Approach()
         stack.callback(batcher.close)
         stack.callback(models.close)
-        augmenter = Augmenter(models, profiles, write_back, batcher, metrics, EnrichedCache(metrics))
+        augmenter = Augmenter(
+            models, profiles, write_back, batcher, metrics, EnrichedCache(metrics), approach
+        )
         models.shadow_by(lambda model, rows: augmenter.fill(model, rows, Options(), Call(priority="bulk")))
         augment = AugmentServicer(
             augmenter, models, items, EnrichedFeatures(profiles, fills, catalogue), metrics, threads
@@ -105,4 +110,5 @@ def composed(
             profiles,
             write_back,
             metrics,
+            approach,
         )

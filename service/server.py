@@ -66,7 +66,9 @@ def running(
     with composed(workspace, store, opener, metrics, operation.threads) as made:
         storeless = [service for service in made.services if service.name in _STORELESS]
         others = [service for service in made.services if service.name not in _STORELESS]
-        with listening(others, storeless, lambda: _reach(made), operation, metrics) as address:
+        with listening(
+            others, storeless, lambda: _reach(made), operation, metrics, made.approach
+        ) as address:
             yield Running(address, made.models, made.write_back, metrics)
 
 

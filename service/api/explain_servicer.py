@@ -12,9 +12,9 @@ from service.api.explain import Evidence, Explainer, Explanation, Movement
 from service.api.reasons import Reason, Reasoner
 from service.api.request import BLOCK_NAMES, allowed_rungs, check_user_id, inline_profile, wanted_blocks
 from service.api.rpc import Service, unary
-from service.augment import Reads
 from service.call import Call
 from service.fill.ladder import OBSERVED
+from service.known import Reads
 from service.metrics import Metrics
 from service.versions.prepare import ServingModel
 

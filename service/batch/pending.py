@@ -203,8 +203,4 @@ class Piece:
 
     def unwanted(self) -> str | None:
         """Why nobody waits for these rows any more; None if somebody does."""
-        if self.pending.given_up:
-            return self.pending.given_up
-        if self.call.expired():
-            return "expired"
-        return None if self.call.is_active() else "cancelled"
+        return self.pending.given_up or self.call.unwanted()

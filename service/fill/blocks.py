@@ -30,7 +30,7 @@ class Answer:
         decisions: which rung answered each row, and why better ones did not.
         bundle: the one behind every row.
         generated_at: when.
-        degraded: the store was out, or a rung that should have answered could not.
+        unread: the store was out, so nothing that was observed could count.
         cached: rows that were computed for an earlier request.
     """
 
@@ -44,13 +44,18 @@ class Answer:
     decisions: list[Decision]
     bundle: Bundle
     generated_at: datetime
-    degraded: bool = False
+    unread: bool = False
     cached: frozenset[int] = field(default_factory=frozenset)
 
     @property
     def model_version(self) -> str:
         """The bundle's."""
         return self.bundle.version
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the store was out, or a rung that should have answered could not."""
+        return self.unread or any(decision.degraded for decision in self.decisions)
 
     def blocks(self) -> Tensors:
         """The arrays, by name, as rungs answer them."""
@@ -123,15 +128,34 @@ def merge(kept: Mapping[int, Answer], fresh: Answer | None, rows: Sequence[int])
         [answer.decisions[position] for answer, position in ordered],
         first.bundle,
         first.generated_at,
-        any(answer.degraded for answer, _ in ordered),
+        first.unread,
         frozenset(kept),
     )
 
 
-def rows_of(answer: Answer, rows: Sequence[int]) -> Answer:
+def rows_of(answer: Answer) -> list[Answer]:
+    """Each row of a fresh answer, as one of its own. The arrays are shared."""
+    if len(answer.decisions) == 1:
+        return [answer]
+    blocks, bundle, at = tuple(answer.blocks().values()), answer.bundle, answer.generated_at
+    return [
+        Answer(
+            *cast(Blocks, tuple([block[row : row + 1] for block in blocks])),
+            answer.counts[row : row + 1],
+            [decision],
+            bundle,
+            at,
+            answer.unread,
+        )
+        for row, decision in enumerate(answer.decisions)
+    ]
+
+
+def part_of(answer: Answer, rows: Sequence[int]) -> Answer:
     """Some rows of a fresh answer, as one of their own."""
     decisions = [answer.decisions[row] for row in rows]
     index = list(rows)
     blocks = cast(Blocks, tuple([block[index] for block in answer.blocks().values()]))
-    degraded = any(decision.degraded for decision in decisions)
-    return Answer(*blocks, answer.counts[index], decisions, answer.bundle, answer.generated_at, degraded)
+    return Answer(
+        *blocks, answer.counts[index], decisions, answer.bundle, answer.generated_at, answer.unread
+    )

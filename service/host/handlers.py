@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -18,16 +18,32 @@ _DONE.set_result(None)
 Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
+class Watch(Protocol):
+    """Whoever is told when a thread takes up a call and when it is through."""
+
+    def begin(self) -> None:
+        """This thread takes one up."""
+        ...
+
+    def leave(self) -> None:
+        """This thread is through with it."""
+        ...
+
+
 class Handlers(ThreadPoolExecutor):
     """Threads that handle calls in the order in which they came.
+
+    Args:
+        threads: how many.
+        watch: told of each call; None if nobody is.
 
     Attributes:
         calls: that are handled or wait for a thread.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, watch: Watch | None = None) -> None:
         super().__init__(threads)
-        self.calls = 0
+        self.calls, self._watch = 0, watch
         self._counting, self._waiting = Lock(), SimpleQueue[Work | None]()
         self._handlers = [
             Thread(target=self._loop, name=f"grpc_{number}", daemon=True) for number in range(threads)
@@ -50,10 +66,14 @@ class Handlers(ThreadPoolExecutor):
     def _loop(self) -> None:
         while (work := self._waiting.get()) is not None:
             function, arguments = work
+            if self._watch is not None:
+                self._watch.begin()
             try:
                 function(*arguments)
             except Exception:
                 logger.exception("a call was not handled")
+            if self._watch is not None:
+                self._watch.leave()
             with self._counting:
                 self.calls -= 1
             del work, function, arguments  # nothing of a call outlives it while this thread waits

@@ -15,7 +15,7 @@ from service.host.access import Access
 from service.host.admission import Admission
 from service.host.drain import leave
 from service.host.gate import Gate
-from service.host.handlers import Handlers
+from service.host.handlers import Handlers, Watch
 from service.host.health import Health
 from service.host.limits import RateLimits
 from service.host.observer import Observer
@@ -79,6 +79,7 @@ def listening(
     reach: Callable[[], object],
     operation: Operation,
     metrics: Metrics,
+    approach: Watch | None = None,
 ) -> Iterator[str]:
     """Answer calls at the address yielded until the block ends; then leave without failing one.
 
@@ -86,12 +87,13 @@ def listening(
         services: those that are ready while `reach` does not raise.
         storeless: those that are ready always.
         reach: reads from the store.
+        approach: told of each call that a thread takes up.
 
     Raises:
         TransportError, TlsError, AccessError: it cannot listen as it was told to.
     """
     transport = operation.transport
-    with Handlers(operation.threads) as handlers:
+    with Handlers(operation.threads, approach) as handlers:
         server = grpc.server(
             handlers, interceptors=operation.interceptors(handlers, metrics), options=transport.options()
         )

@@ -40,7 +40,7 @@ def answered(item_ids: list[str], items: list[int], rung: str = "generator", cou
         decisions=[Decision("observed"), Decision(rung, ["student: not allowed by the caller"])],
         bundle=cast(Bundle, Shelf("2026-été", item_ids)),
         generated_at=AT,
-        degraded=rung == "global_prior",
+        unread=rung == "global_prior",
         cached=frozenset({1}) if rung == "generator" else frozenset(),
     )
 
