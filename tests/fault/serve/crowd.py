@@ -1,14 +1,17 @@
-"""A crowd at the batcher: many threads, ids shuffled and repeated, a model that says whose row it saw."""
+"""A crowd at the batcher, in company and without: shuffled ids, and a model that tells whose row it saw."""
 
 import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from models.schema import Tensors
+from service.batch.approach import Approach
 from service.batch.batcher import Batcher
+from service.batch.company import Company
 from service.batch.pending import Pending
 from service.batch.stage import LARGEST
 from service.call import Call
@@ -37,6 +40,12 @@ def crowded(rows: int, seed: int) -> Verdict:
     batcher = Batcher(metrics, {"interactive": 1 << 20, "bulk": 1 << 20})
     sessions = [Marker(), Marker()]
 
+    def infer(ids: Sequence[int]) -> list[int]:
+        rows = batcher.submit(sessions[0], {"id": np.array(ids).reshape(-1, 1)}, Call()).result(60)
+        return [int(whose) for whose in rows["whose"][:, 0]]
+
+    company = Company(infer, approach := Approach(), metrics)
+
     def call_on(thread: int) -> None:
         draw = np.random.default_rng([seed, thread])
         left = rows // _THREADS
@@ -49,6 +58,16 @@ def crowded(rows: int, seed: int) -> Verdict:
                 call = Call(priority="bulk" if draw.random() < 0.3 else "interactive")
                 pending.append((ids, batcher.submit(session, {"id": ids}, call)))
                 left -= size
+            if left > 0:
+                approach.begin()
+                one = int(draw.integers(_IDS))
+                whose = company.ask(one, Call())
+                approach.leave()
+                left -= 1
+                with lock:
+                    verdict.calls += 1
+                    if whose != one:
+                        verdict.wrong_answers += 1
             ids, promise = pending.pop(random.randrange(len(pending)))
             answer = promise.result(60)
             with lock:

@@ -1,12 +1,14 @@
 """Mutants: the server with one safeguard taken out, which the same faults must find wanting."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from models.schema import Tensors
 from service.batch.batcher import Batcher
+from service.batch.company import Company, _Seat
 from service.batch.pending import Piece
+from service.call import Call
 from service.fill.descent import _Fill
 from service.fill.infer import Checks
 
@@ -17,7 +19,7 @@ def _ignore_values(self: Checks, blocks: Tensors) -> bool:
     return True
 
 
-def _want_all(self: Piece) -> str | None:
+def _want_all(self: Call) -> str | None:
     return None
 
 
@@ -42,14 +44,28 @@ def _shift_rows() -> Patch:
     return Batcher, "_run", shifted
 
 
+def _shift_seats() -> Patch:
+    """What is found for one call of a company goes to the next."""
+    work_for = Company._work_for
+
+    def shifted(self: Company[Any, Any], seats: Sequence[_Seat[Any, Any]]) -> None:
+        work_for(self, seats)
+        found = [seat.found for seat in seats]
+        for seat, another in zip(seats, [*found[1:], *found[:1]], strict=True):
+            seat.found = another
+
+    return Company, "_work_for", shifted
+
+
 MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "outputs-unchecked": lambda: [(Checks, "are_met", _ignore_values)],
-    "drops-removed": lambda: [(Piece, "unwanted", _want_all)],
+    "drops-removed": lambda: [(Call, "unwanted", _want_all)],
     "watchdog-removed": lambda: [
         (Batcher, "stuck", property(_never)),
         (_Fill, "_patience_s", _wait_for_ever),
     ],
     "rows-shifted": lambda: [_shift_rows()],
+    "seats-shifted": lambda: [_shift_seats()],
 }
 
 # Which fault it takes to find a safeguard missing.
@@ -58,6 +74,7 @@ MUTANT_FAULTS: dict[str, str] = {
     "drops-removed": "cancels-and-1ms-deadlines",
     "watchdog-removed": "inference-stuck",
     "rows-shifted": "crowd",
+    "seats-shifted": "crowd",
 }
 
 
