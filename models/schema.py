@@ -101,20 +101,14 @@ def sparse_profile(
         ),
         strict=True,
     )
-    weights = decay_weights(undecayed, times, times[0], catalogue.half_life_days)
-    affinity = np.zeros(len(catalogue.categories))
+    weights = decay_weights(undecayed, times, times[0], catalogue.half_life_days).tolist()
+    affinity = [0.0] * len(catalogue.categories)
     for item_id, weight in zip(ids, weights, strict=True):
         categories = items.categories[items.index[item_id]]
-        if categories:
-            affinity[list(categories)] += weight / len(categories)
+        for category in categories:
+            affinity[category] += weight / len(categories)
     recent = slice(catalogue.recent_length)
-    return SparseProfile(
-        attributes,
-        len(known),
-        affinity.tolist(),
-        list(ids[recent]),
-        weights[recent].tolist(),
-    )
+    return SparseProfile(attributes, len(known), affinity, list(ids[recent]), weights[recent])
 
 
 class TensorSchema(msgspec.Struct, frozen=True, dict=True):

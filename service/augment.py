@@ -6,9 +6,9 @@ rows to the next, and the priors run on the caller's own thread.
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -45,13 +45,30 @@ _HURRIED_S = 0.02
 """Who has less time than this goes alone: all who go together must make do with the least that one has."""
 
 
-class _Ask(NamedTuple):
-    """One profile to fill in: of a user of the store, or sent along."""
+T = TypeVar("T")
 
-    user_id: str
-    profile: SparseProfile | None
+
+class _Ask(NamedTuple):
+    """One profile to fill in.
+
+    Attributes:
+        subject: a user of the store, or what was sent along.
+        finish: makes of the answer what the caller wants.
+    """
+
+    subject: str | SparseProfile
     options: Options
     call: Call
+    finish: Callable[[Answer], Any]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the profile is in the store."""
+        return isinstance(self.subject, str)
+
+
+def _as_it_is(answer: Answer) -> Answer:
+    return answer
 
 
 class Augmenter:
@@ -79,30 +96,47 @@ class Augmenter:
     ) -> None:
         self._models, self._batcher, self._metrics = models, batcher, metrics
         self._known = KnownUsers(profiles, write_back, metrics, cache, self._fill_profiles)
-        self._flights: Flights[Answer] = Flights(metrics)
+        self._flights: Flights[Any] = Flights(metrics)
         self._approach = approach or Approach()
-        self._company: Company[_Ask, Answer] = Company(
+        self._company: Company[_Ask, Any] = Company(
             self._together, self._approach, metrics, batcher.stuck_after_s
         )
 
-    def users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
-        """The answer about users of the store, a row each.
+    def one(
+        self, subject: str | SparseProfile, options: Options, call: Call, finish: Callable[[Answer], T]
+    ) -> T:
+        """What is made of the answer about one profile, of one row.
 
-        Concurrent calls about one user share the work.
+        Calls that come side by side are worked for together; those about one user share the work.
+
+        Args:
+            subject: a user of the store, or a profile that the caller sent.
+            finish: makes the same of equal answers where users and options are equal. It runs with the
+                others' in one go, on whichever thread works for all.
 
         Raises:
             RequestError: see `fill`.
         """
-        if len(user_ids) > 1:
-            self._approach.leave()
-            return self._known.answer(user_ids, self._models.choose(user_ids[0]), options, call)
-        ask = _Ask(user_ids[0], None, options, call)
-        return self._flights.share((user_ids[0], options), call, lambda: self._one(ask))
+        ask = _Ask(subject, options, call, finish)
+        if not ask.is_known:
+            return cast(T, self._in_company(ask))
+        return cast(T, self._flights.share((subject, options), call, lambda: self._in_company(ask)))
+
+    def users(self, user_ids: Sequence[str], options: Options, call: Call) -> Answer:
+        """The answer about users of the store, a row each.
+
+        Raises:
+            RequestError: see `fill`.
+        """
+        if len(user_ids) == 1:
+            return self.one(user_ids[0], options, call, _as_it_is)
+        self._approach.leave()
+        return self._known.answer(user_ids, self._models.choose(user_ids[0]), options, call)
 
     def inline(self, profiles: Sequence[SparseProfile], options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent."""
         if len(profiles) == 1:
-            return self._one(_Ask("", profiles[0], options, call))
+            return self.one(profiles[0], options, call, _as_it_is)
         self._approach.leave()
         return self._fill_profiles(profiles, self._models.choose(call.request_id), options, call)
 
@@ -136,31 +170,35 @@ class Augmenter:
             self._models.observe(model, tensors, answer, time.monotonic() - started)
         return answer
 
-    def _one(self, ask: _Ask) -> Answer:
-        """The answer to one ask, in the company of others where there is time."""
+    def _in_company(self, ask: _Ask) -> Any:
+        """What is made of the answer to `ask`, with others' where there is time."""
         remaining_s = ask.call.remaining_s()
         if ask.call.priority == "bulk" or (remaining_s is not None and remaining_s < _HURRIED_S):
             self._approach.leave()
             return self._together([ask])[0]
         return self._company.ask(ask, ask.call)
 
-    def _together(self, asks: Sequence[_Ask]) -> list[Answer]:
-        """An answer of one row to each ask. Those that are alike are read, encoded and inferred at once."""
+    def _together(self, asks: Sequence[_Ask]) -> list[Any]:
+        """What is made of the answer to each ask. Those alike are read, encoded and inferred at once."""
         alike: dict[tuple[ServingModel, bool, Options], list[int]] = defaultdict(list)
         for place, ask in enumerate(asks):
-            model = self._models.choose(ask.user_id or ask.call.request_id)
-            alike[model, ask.profile is None, ask.options].append(place)
-        answers: dict[int, Answer] = {}
+            model = self._models.choose(
+                ask.subject if isinstance(ask.subject, str) else ask.call.request_id
+            )
+            alike[model, ask.is_known, ask.options].append(place)
+        made: dict[int, Any] = {}
         for (model, is_known, options), places in alike.items():
-            members = [asks[place] for place in places]
-            call = Call.together([ask.call for ask in members])
-            if is_known:
-                found = self._known.answers([ask.user_id for ask in members], model, options, call)
-            else:
-                profiles = [ask.profile or SparseProfile() for ask in members]
-                found = rows_of(self._fill_profiles(profiles, model, options, call))
-            answers |= zip(places, found, strict=True)
-        return [answers[place] for place in range(len(asks))]
+            subjects: list[Any] = [asks[place].subject for place in places]
+            call = Call.together([asks[place].call for place in places])
+            answers = (
+                self._known.answers(subjects, model, options, call)
+                if is_known
+                else rows_of(self._fill_profiles(subjects, model, options, call))
+            )
+            made |= {
+                place: asks[place].finish(answer) for place, answer in zip(places, answers, strict=True)
+            }
+        return [made[place] for place in range(len(asks))]
 
     def _fill_profiles(
         self, profiles: Sequence[SparseProfile], model: ServingModel, options: Options, call: Call

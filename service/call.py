@@ -1,9 +1,11 @@
 """What every step of a request may ask of its call: how long is left, and whether anybody still waits."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from models.schema import BLOCKS
 
 Priority = Literal["interactive", "bulk"]
 
@@ -65,7 +67,9 @@ class Options:
     Attributes:
         allowed: rungs that may answer; empty means all.
         dry_run: nothing is written back.
+        blocks: to answer with.
     """
 
     allowed: frozenset[str] = field(default_factory=frozenset)
     dry_run: bool = False
+    blocks: Collection[str] = BLOCKS

@@ -47,8 +47,13 @@ class Fills(Protocol):
 
 
 class _Found(NamedTuple):
-    """What there is of some users: answers of late by row, and a fresh one of the rows that are missing."""
+    """What there is of some users: answers of late by row, and a fresh one of the rows that are missing.
 
+    Attributes:
+        versions: of what was read, by row.
+    """
+
+    versions: Sequence[int | None]
     kept: dict[int, Answer]
     missing: list[int]
     fresh: Answer | None
@@ -75,17 +80,21 @@ class KnownUsers:
 
     def answer(self, user_ids: Sequence[str], model: ServingModel, options: Options, call: Call) -> Answer:
         """One answer about all of them. Those of late serve only where the store is out."""
-        kept, missing, fresh = self._find(user_ids, model, options, call, remember=False)
+        _, kept, missing, fresh = self._find(user_ids, model, options, call, remember=False)
         return fresh if fresh is not None and not kept else merge(kept, fresh, missing)
 
     def answers(
         self, user_ids: Sequence[str], model: ServingModel, options: Options, call: Call
     ) -> list[Answer]:
         """An answer about each of them, fresh or of late."""
-        kept, missing, fresh = self._find(user_ids, model, options, call, remember=True)
+        versions, kept, missing, fresh = self._find(user_ids, model, options, call, remember=True)
         rows = {row: replace(answer, cached=frozenset({0})) for row, answer in kept.items()}
-        if fresh is not None:
-            rows |= zip(missing, rows_of(fresh), strict=True)
+        for row, answer in zip(missing, rows_of(fresh) if fresh is not None else (), strict=True):
+            rows[row] = answer
+            # What is kept is in the store, or on its way there: so nothing of a dry run is.
+            if self._cache is not None and not (options.dry_run or answer.degraded):
+                key = Key(user_ids[row], answer.model_version, options.allowed)
+                self._cache.put(key, versions[row], answer)
         return [rows[row] for row in range(len(user_ids))]
 
     def _find(
@@ -104,10 +113,8 @@ class KnownUsers:
             if reading.degraded:
                 fresh = replace(fresh, unread=True)
             elif not options.dry_run:
-                self._hand_over(
-                    [user_ids[row] for row in missing], reading, missing, fresh, options, remember
-                )
-        return _Found(kept, missing, fresh)
+                self._hand_over(user_ids, reading.versions, missing, fresh)
+        return _Found(reading.versions, kept, missing, fresh)
 
     def _kept(
         self, user_ids: Sequence[str], reading: Reading, model: ServingModel, options: Options
@@ -125,28 +132,24 @@ class KnownUsers:
     def _hand_over(
         self,
         user_ids: Sequence[str],
-        reading: Reading,
+        versions: Sequence[int | None],
         missing: Sequence[int],
         answer: Answer,
-        options: Options,
-        remember: bool,
     ) -> None:
-        """Hand fresh rows over to the cache and the store, if they are as good as the model can do.
-
-        What is in the cache is in the store, or on its way there: so a dry run leaves nothing in either.
-        """
-        versions: Sequence[int | None] = [reading.versions[row] for row in missing]
+        """Hand those of the fresh rows over to the store that are as good as the model can do."""
+        if self._write_back is None:
+            return
         if answer.degraded:
-            sound = [row for row, decision in enumerate(answer.decisions) if not decision.degraded]
+            sound = [place for place, decision in enumerate(answer.decisions) if not decision.degraded]
             if not sound:
                 return
-            answer = part_of(answer, sound)
-            user_ids, versions = [user_ids[row] for row in sound], [versions[row] for row in sound]
-        if self._cache is not None and remember:
-            for user_id, version, row in zip(user_ids, versions, rows_of(answer), strict=True):
-                self._cache.put(Key(user_id, answer.model_version, options.allowed), version, row)
-        if self._write_back is not None:
-            self._write_back.offer(user_ids, answer, answer.bundle, versions)
+            answer, missing = part_of(answer, sound), [missing[place] for place in sound]
+        self._write_back.offer(
+            [user_ids[row] for row in missing],
+            answer,
+            answer.bundle,
+            [versions[row] for row in missing],
+        )
 
 
 def count_answers(answer: Answer, metrics: Metrics) -> None:

@@ -71,12 +71,12 @@ def wanted_blocks(blocks: Sequence[pb.Block.ValueType], field: str = "blocks") -
     """Names of the blocks to answer with; all if none is named."""
     if not blocks:
         return BLOCKS
-    names = set()
+    names: set[str] = set()
     for position, block in enumerate(blocks):
         if block not in BLOCK_NAMES:
             raise InvalidField(f"{field}[{position}]", f"{block} is not a block of kindling.v1.Block")
         names.add(BLOCK_NAMES[block])
-    return names
+    return frozenset(names)
 
 
 def priority_of(priority: pb.Priority.ValueType, default: Priority) -> Priority:

@@ -90,17 +90,19 @@ class AugmentServicer:
 
     def augment(self, request: pb.AugmentRequest, call: Call) -> bytes:
         """One profile; an encoded `AugmentResponse`."""
-        options = Options(allowed_rungs(request.allowed_rungs), request.dry_run)
         wanted = wanted_blocks(request.blocks)
+        options = Options(allowed_rungs(request.allowed_rungs), request.dry_run, wanted)
         call.priority = priority_of(request.priority, "interactive")
-        user_id = request.user_id
+        user_id, subject = request.user_id, None
         if not user_id and request.HasField("profile"):
             catalogue = self._models.current.bundle.schema.catalogue
-            profile = inline_profile(request.profile, catalogue, self._items)
-            answer = self._augmenter.inline([profile], options, call)
-        else:
-            answer = self._augmenter.users([check_user_id(user_id, "user_id")], options, call)
-        return self._replies.encode(answer, 0, user_id, wanted)
+            subject = inline_profile(request.profile, catalogue, self._items)
+        return self._augmenter.one(
+            subject or check_user_id(user_id, "user_id"),
+            options,
+            call,
+            lambda answer: self._replies.encode(answer, 0, user_id, wanted),
+        )
 
     def augment_batch(self, request: pb.AugmentBatchRequest, call: Call) -> pb.AugmentBatchResponse:
         """Many profiles, as packed tensors."""
