@@ -1,10 +1,9 @@
 """Whom an erasure overtook: what was filled in for a user before it must not be kept after it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from feature_repo.tombstones import Tombstones
 from feature_repo.workspace import Workspace
-from service.write_back.row import AugmentedRow
 
 # A fill may rest on a profile that was read so long before it was computed, by a clock that is so far off.
 _GRACE_MS = 60_000
@@ -16,8 +15,11 @@ class Erased:
     def __init__(self, workspace: Workspace) -> None:
         self._tombstones = Tombstones(workspace)
 
-    def among(self, rows: Sequence[AugmentedRow]) -> set[str]:
+    def among(self, fills: Iterable[tuple[str, int]]) -> set[str]:
         """Users whose fill may be older than their erasure.
+
+        Args:
+            fills: users, and when theirs was computed, milliseconds since the epoch.
 
         Raises:
             TombstoneError: the file of tombstones is damaged.
@@ -26,4 +28,4 @@ class Erased:
         if not len(self._tombstones):
             return set()
         erased_at_ms = self._tombstones.erased_at_ms
-        return {row.user_id for row in rows if row.generated_at_ms <= erased_at_ms(row.user_id) + _GRACE_MS}
+        return {user for user, at_ms in fills if at_ms <= erased_at_ms(user) + _GRACE_MS}

@@ -4,8 +4,10 @@ import logging
 import threading
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureView
 
 from feature_repo.offline import hold, part_schema, write_part
@@ -42,7 +44,9 @@ class FillLog:
         self._workspace, self._metrics, self._erased = workspace, metrics, Erased(workspace)
         self._folder, self._schema = workspace.offline / VIEW, part_schema(view)
         self._part_rows, self._most_rows, self._retry_s = part_rows, most_rows, retry_s
-        self._rows: deque[AugmentedRow] = deque()
+        # As columns from the start: thousands of rows turned at once would hold up every call.
+        self._tables: deque[pa.Table] = deque()
+        self._rows = 0
         self._changed = threading.Condition()
         self._closing = False
         # Part files of servers side by side, or one after the other, never share a name.
@@ -52,8 +56,12 @@ class FillLog:
 
     def put(self, rows: Sequence[AugmentedRow]) -> None:
         """Hand rows over; returns at once."""
+        if not rows:
+            return
+        table = table_of(rows, self._schema)
         with self._changed:
-            self._rows.extend(rows)
+            self._tables.append(table)
+            self._rows += len(table)
             self._make_room()
             self._changed.notify_all()
 
@@ -64,28 +72,43 @@ class FillLog:
             self._changed.notify_all()
         self._thread.join(within_s)
         if self._rows:
-            logger.error("%d augmented profiles are not in the offline store", len(self._rows))
+            logger.error("%d augmented profiles are not in the offline store", self._rows)
 
     def _loop(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: len(self._rows) >= self._part_rows or self._closing)
-                rows = [self._rows.popleft() for _ in range(min(self._part_rows, len(self._rows)))]
-                if not rows:
+                self._changed.wait_for(lambda: self._rows >= self._part_rows or self._closing)
+                if not self._rows:
                     return
+                table = self._take(self._part_rows)
             try:
-                self._write(rows)
+                self._write(table)
             except Exception:
                 # A full disk, a lock that cannot be had: whatever it is, the next attempt may do.
-                logger.exception("could not log %d augmented profiles", len(rows))
+                logger.exception("could not log %d augmented profiles", len(table))
                 self._metrics.write_back_failures.add(1, "offline")
-                if not self._again(rows):
+                if not self._again(table):
                     return
 
-    def _again(self, rows: list[AugmentedRow]) -> bool:
+    def _take(self, most: int) -> pa.Table:
+        """Up to so many of the oldest rows; they wait no longer."""
+        taken: list[pa.Table] = []
+        left = most
+        while left and self._tables:
+            table = self._tables.popleft()
+            if len(table) > left:
+                self._tables.appendleft(table.slice(left))
+                table = table.slice(0, left)
+            taken.append(table)
+            left -= len(table)
+        self._rows -= most - left
+        return pa.concat_tables(taken)
+
+    def _again(self, table: pa.Table) -> bool:
         """Put rows back and wait; False if there is no time left for another attempt."""
         with self._changed:
-            self._rows.extendleft(reversed(rows))
+            self._tables.appendleft(table)
+            self._rows += len(table)
             self._make_room()
             if self._closing:
                 return False
@@ -93,15 +116,19 @@ class FillLog:
             return True
 
     def _make_room(self) -> None:
-        while len(self._rows) > self._most_rows:
-            self._rows.popleft()
-            self._metrics.write_back_rows.add(1, "not_logged")
+        if (excess := self._rows - self._most_rows) > 0:
+            self._take(excess)
+            self._metrics.write_back_rows.add(excess, "not_logged")
 
-    def _write(self, rows: list[AugmentedRow]) -> None:
+    def _write(self, table: pa.Table) -> None:
         # Nobody is erased meanwhile: whose part files were gone through already must not get another row.
         with hold(self._workspace, alone=False):
-            erased = self._erased.among(rows)
-            if kept := [row for row in rows if row.user_id not in erased]:
-                table = table_of(kept, self._schema)
+            if erased := self._erased.among(_fills(table)):
+                table = table.filter(pc.invert(pc.is_in(table["user_id"], pa.array(sorted(erased)))))
+            if len(table):
                 write_part(self._folder, f"{self._run}-{self._parts:06d}", table)
                 self._parts += 1
+
+
+def _fills(table: pa.Table) -> Iterator[tuple[str, int]]:
+    yield from zip(table["user_id"].to_pylist(), table["generated_at_ms"].to_pylist(), strict=True)

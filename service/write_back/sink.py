@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 from feast import FeatureStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -12,6 +13,9 @@ from service.read.rows import Lock
 from service.write_back.row import FEATURES, VIEW, AugmentedRow
 
 _MICROSECOND_NS = 1_000
+
+Prepared = tuple[Any, ...]
+"""A row as the store takes it."""
 
 
 class FillSink:
@@ -27,16 +31,21 @@ class FillSink:
         self._online = store.provider.online_store
         self._view = store.get_feature_view(VIEW)
         self._lock = nullcontext() if lock is None else lock
+        self._is_ours = hasattr(self._online, "write_newer")
 
-    def write(self, rows: Sequence[AugmentedRow]) -> None:
+    def prepare(self, row: AugmentedRow) -> Prepared:
+        """`row` as the store takes it."""
+        if self._is_ours:
+            return user_key(row.user_id), row.serialized(), _nanoseconds(row)
+        return _key(row), row.values(), row.generated_at, row.generated_at
+
+    def write(self, rows: Sequence[Prepared]) -> None:
         """Write rows of distinct users, but those older than what is stored, where the store can tell."""
-        if hasattr(self._online, "write_newer"):
-            raw = [(user_key(row.user_id), row.serialized(), _nanoseconds(row)) for row in rows]
-            self._online.write_newer(self._config, self._view, FEATURES, raw)
+        if self._is_ours:
+            self._online.write_newer(self._config, self._view, FEATURES, rows)
             return
-        batch = [(_key(row), row.values(), row.generated_at, row.generated_at) for row in rows]
         with self._lock:
-            self._provider.online_write_batch(self._config, self._view, batch, None)
+            self._provider.online_write_batch(self._config, self._view, list(rows), None)
 
     def remove(self, user_ids: Sequence[str]) -> None:
         """Remove the rows of these users; from a store of Feast's own, which removes none, nothing."""

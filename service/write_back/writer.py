@@ -9,7 +9,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from feast import FeatureStore
 
@@ -27,10 +28,14 @@ from service.write_back.waiting import Mark, Offer, Waiting
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # So few that no request waits long for the interpreter meanwhile.
 _BATCH = 64
 # A write costs as much as several rows: those of so short a time go together.
 _LINGER_S = 0.05
+# Rows that are made ready in one go, and for how long it then sleeps: as short as there is.
+_BITE, _PAUSE_S = 8, 1e-6
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
 _CLOSE_S = 5.0
 _MOST_REMEMBERED = 50_000
@@ -169,13 +174,13 @@ class WriteBack:
 
     def _write(self, offers: Sequence[Offer]) -> set[str]:
         """Write fills, but those of users who were erased since; who these are."""
-        rows = [offer.augmented_row() for offer in offers]
-        erased = self._erased.among(rows)
+        rows = [offer.augmented_row() for offer in _in_bites(offers)]
+        erased = self._erased.among((row.user_id, row.generated_at_ms) for row in rows)
         kept = [row for row in rows if row.user_id not in erased]
         if kept:
-            self._sink.write(kept)
+            self._sink.write([self._sink.prepare(row) for row in _in_bites(kept)])
             # An erasure leaves its tombstone first: one that is not seen by now removes these rows itself.
-            late = self._erased.among(kept)
+            late = self._erased.among((row.user_id, row.generated_at_ms) for row in kept)
             self._sink.remove(sorted(late))
             erased |= late
         self._log.put([row for row in kept if row.user_id not in erased])
@@ -220,3 +225,11 @@ class WriteBack:
         left_s = max(0.0, self._close_by - time.monotonic())
         self._changed.wait_for(lambda: False, min(retry_s, left_s))
         return left_s > 0
+
+
+def _in_bites(things: Sequence[T]) -> Iterator[T]:
+    """All of `things`, with pauses in which requests that wait for the interpreter get it."""
+    for position, thing in enumerate(things):
+        if position and position % _BITE == 0:
+            time.sleep(_PAUSE_S)
+        yield thing

@@ -266,8 +266,8 @@ def test_a_fill_that_an_erasure_overtakes_is_removed_again(
 def test_both_ways_of_writing_store_the_same(kind: str, tmp_path: Path, bundle: Bundle) -> None:
     def written(store: FeatureStore) -> dict[str, Any]:
         sink = FillSink(store)
-        sink.write([row(bundle, "ann", 2), row(bundle, "bob", 3)])
-        sink.write([row(bundle, "ann", 4)])
+        for rows in ([row(bundle, "ann", 2), row(bundle, "bob", 3)], [row(bundle, "ann", 4)]):
+            sink.write([sink.prepare(one) for one in rows])
         references = [f"user_augmented:{feature}" for feature in FEATURES]
         users = [{"user_id": user} for user in ("ann", "bob", "nobody")]
         columns: dict[str, Any] = store.get_online_features(references, users).to_dict()
