@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 from models.schema import Tensors
 from models.session import InferenceSession
-from service.batch.linger import Linger
 from service.batch.pending import BatcherClosed, Pending, Piece, QueueFull, RunFailed, Stuck
 from service.batch.stage import LARGEST, Staging
 from service.batch.waiting import Waiting
@@ -23,6 +22,8 @@ from service.metrics import Metrics
 
 _PROMPT_S = 0.005
 """A session that took longer for its last batch is not run on a caller's thread."""
+_SMOOTHING = 1 / 8
+"""Of what a batch usually takes: the share of the last one."""
 
 
 class Batcher:
@@ -31,7 +32,6 @@ class Batcher:
     Args:
         metrics: where queue, compute and drops are counted.
         most_rows: rows that may wait, for each priority.
-        linger: how long a batch waits for company.
         stuck_after_s: a batch that takes longer means that whoever runs it is stuck.
     """
 
@@ -39,16 +39,13 @@ class Batcher:
         self,
         metrics: Metrics,
         most_rows: dict[Priority, int] | None = None,
-        linger: Linger | None = None,
         stuck_after_s: float = 2.0,
     ) -> None:
         self.stuck_after_s = stuck_after_s
-        self._metrics, self._linger = metrics, linger or Linger()
+        self._metrics, self._usual_s = metrics, 0.0
         self._most_rows = most_rows or {"interactive": 4_096, "bulk": 16_384}
         self._waiting, self._staging = Waiting(metrics), Staging()
         self._lock = threading.Lock()
-        self._company = threading.Condition(self._lock)
-        self._expected = 0  # calls that a leader lingers for
         self._prompt: WeakSet[InferenceSession] = WeakSet()
         # Whether somebody runs a batch or was told to: the right to it passes from one to the next.
         self._led = self._closed = False
@@ -101,8 +98,6 @@ class Batcher:
                 raise QueueFull(f"{waiting} {priority} rows wait already", self._clears_in_s(waiting))
             for piece in pieces:
                 self._waiting.put(piece)
-            if self._expected and self._waiting.calls >= self._expected:
-                self._company.notify()
             if not self._led and session not in self._prompt:
                 self._led = True
                 self._orders.put(True)
@@ -124,7 +119,6 @@ class Batcher:
             pending: what this thread waits for; None if for nothing.
         """
         while True:
-            self._await_company()
             with self._lock:
                 batch = self._waiting.batch()
             if batch:
@@ -148,7 +142,6 @@ class Batcher:
         """Run what waits, and stop; a thread that is stuck is left behind."""
         with self._lock:
             self._closed = True
-            self._company.notify()
             if not self._led:
                 self._led = True
                 self._orders.put(True)
@@ -183,15 +176,7 @@ class Batcher:
 
     def _clears_in_s(self, rows: int) -> float:
         """In how many seconds so many rows are likely to be done."""
-        return max(0.001, rows / LARGEST * self._linger.usual_s)
-
-    def _await_company(self) -> None:
-        calls, within_s = self._linger.company()
-        if calls:
-            with self._lock:
-                self._expected = calls
-                self._company.wait_for(lambda: self._closed or self._waiting.calls >= calls, within_s)
-                self._expected = 0
+        return max(0.001, rows / LARGEST * self._usual_s)
 
     def _run(self, batch: list[Piece]) -> None:
         rows = sum(piece.rows for piece in batch)
@@ -229,7 +214,7 @@ class Batcher:
         metrics.compute_seconds.observe(took_s, label)
         for piece in batch:
             metrics.queue_seconds.observe(started - piece.submitted, piece.call.priority)
-        self._linger.note(len(batch), took_s)
+        self._usual_s += (took_s - self._usual_s) * _SMOOTHING
 
 
 def _split(tensors: Tensors, rows: int) -> Iterator[Tensors]:

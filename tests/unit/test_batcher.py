@@ -9,7 +9,6 @@ import pytest
 
 from models.schema import Tensors
 from service.batch.batcher import Batcher
-from service.batch.linger import Linger
 from service.batch.pending import BatcherClosed, Dropped, Late, Pending, QueueFull, RunFailed, Stuck
 from service.call import Call
 from service.metrics import Metrics
@@ -196,38 +195,6 @@ def test_who_gives_up_when_told_to_run_the_next_batch_passes_that_on(batcher: Ba
         thread.join(30)
     assert stays[1][0]["answer"].tolist() == [[30]]
     assert session.batches == [[0], [1], [3]]
-
-
-class Expecting(Linger):
-    """Always expects three calls, and has all the time in the world."""
-
-    def company(self) -> tuple[int, float]:
-        return 3, 30.0
-
-
-def test_a_batch_lingers_until_the_company_it_expects_is_there(metrics: Metrics) -> None:
-    batcher, session = Batcher(metrics, linger=Expecting()), Echo()
-    pending = [batcher.submit(session, ids(n), Call()) for n in (1, 2, 3)]
-    assert [one.result(30)["answer"][0, 0] for one in pending] == [10, 20, 30]
-    assert session.batches == [[1, 2, 3, 1]]
-    batcher.submit(session, ids(4), Call())
-    batcher.close()  # does not wait for company that cannot come any more
-    assert session.batches[1:] == [[4]]
-
-
-def test_company_is_expected_only_while_calls_come_side_by_side() -> None:
-    linger = Linger(most_s=0.001)
-    for _ in range(50):
-        linger.note(1, 0.002)
-    assert linger.company() == (0, 0.0)
-    for _ in range(50):
-        linger.note(8, 0.002)
-    calls, within_s = linger.company()
-    assert calls == 3
-    assert within_s == pytest.approx(0.0005, rel=0.01)
-    for _ in range(50):
-        linger.note(1, 0.02)
-    assert linger.company() == (0, 0.0)
 
 
 def test_interactive_rows_go_first_and_bulk_rows_ride_where_padding_would_be(
