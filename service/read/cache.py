@@ -43,7 +43,7 @@ class EnrichedCache(Generic[T]):
     """
 
     def __init__(
-        self, metrics: Metrics, ttl_s: float = 30.0, most: int = 20_000, clock: Clock = time.monotonic
+        self, metrics: Metrics, ttl_s: float = 30.0, most: int = 8_000, clock: Clock = time.monotonic
     ) -> None:
         self._ttl_s, self._most, self._clock, self._lookups = ttl_s, most, clock, metrics.cache
         self._entries: OrderedDict[Key, _Entry[T]] = OrderedDict()
