@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S = 5.0
 _CLOSE_S = 10.0
+# A few rows take nearly as long as many.
+_TURNED_TOGETHER = 256
 
 
 class FillLog:
@@ -44,8 +46,9 @@ class FillLog:
         self._workspace, self._metrics, self._erased = workspace, metrics, Erased(workspace)
         self._folder, self._schema = workspace.offline / VIEW, part_schema(view)
         self._part_rows, self._most_rows, self._retry_s = part_rows, most_rows, retry_s
-        # As columns from the start: thousands of rows turned at once would hold up every call.
+        # Columns, but for what came last: thousands of rows turned at once would hold up every call.
         self._tables: deque[pa.Table] = deque()
+        self._fresh: list[AugmentedRow] = []
         self._rows = 0
         self._changed = threading.Condition()
         self._closing = False
@@ -56,12 +59,11 @@ class FillLog:
 
     def put(self, rows: Sequence[AugmentedRow]) -> None:
         """Hand rows over; returns at once."""
-        if not rows:
-            return
-        table = table_of(rows, self._schema)
         with self._changed:
-            self._tables.append(table)
-            self._rows += len(table)
+            self._fresh += rows
+            self._rows += len(rows)
+            if len(self._fresh) >= _TURNED_TOGETHER:
+                self._turn()
             self._make_room()
             self._changed.notify_all()
 
@@ -90,8 +92,15 @@ class FillLog:
                 if not self._again(table):
                     return
 
+    def _turn(self) -> None:
+        """Turn rows to columns."""
+        if self._fresh:
+            self._tables.append(table_of(self._fresh, self._schema))
+            self._fresh = []
+
     def _take(self, most: int) -> pa.Table:
         """Up to so many of the oldest rows; they wait no longer."""
+        self._turn()
         taken: list[pa.Table] = []
         left = most
         while left and self._tables:
