@@ -82,6 +82,9 @@ class Augmenter:
         metrics: where answers are counted.
         cache: answers of late; None keeps none.
         approach: calls on their way here.
+
+    Attributes:
+        approach: as given, or one of its own.
     """
 
     def __init__(
@@ -96,10 +99,10 @@ class Augmenter:
     ) -> None:
         self._models, self._batcher, self._metrics = models, batcher, metrics
         self._known = KnownUsers(profiles, write_back, metrics, cache, self._fill_profiles)
-        self._flights: Flights[Any] = Flights(metrics)
-        self._approach = approach or Approach()
+        self.approach = approach or Approach()
+        self._flights: Flights[Any] = Flights(metrics, self.approach)
         self._company: Company[_Ask, Any] = Company(
-            self._together, self._approach, metrics, batcher.stuck_after_s
+            self._together, self.approach, metrics, batcher.stuck_after_s
         )
 
     def one(
@@ -130,19 +133,19 @@ class Augmenter:
         """
         if len(user_ids) == 1:
             return self.one(user_ids[0], options, call, _as_it_is)
-        self._approach.leave()
+        self.approach.leave()
         return self._known.answer(user_ids, self._models.choose(user_ids[0]), options, call)
 
     def inline(self, profiles: Sequence[SparseProfile], options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent."""
         if len(profiles) == 1:
             return self.one(profiles[0], options, call, _as_it_is)
-        self._approach.leave()
+        self.approach.leave()
         return self._fill_profiles(profiles, self._models.choose(call.request_id), options, call)
 
     def packed(self, tensors: Tensors, options: Options, call: Call) -> Answer:
         """The answer about profiles that the caller sent as the tensors models read."""
-        self._approach.leave()
+        self.approach.leave()
         return self.fill(self._models.choose(call.request_id), tensors, options, call)
 
     def fill(self, model: ServingModel, tensors: Tensors, options: Options, call: Call) -> Answer:
@@ -174,7 +177,7 @@ class Augmenter:
         """What is made of the answer to `ask`, with others' where there is time."""
         remaining_s = ask.call.remaining_s()
         if ask.call.priority == "bulk" or (remaining_s is not None and remaining_s < _HURRIED_S):
-            self._approach.leave()
+            self.approach.leave()
             return self._together([ask])[0]
         return self._company.ask(ask, ask.call)
 

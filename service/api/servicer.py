@@ -50,7 +50,9 @@ class AugmentServicer:
         self._augmenter, self._models, self._items = augmenter, models, items
         self._enriched, self._metrics, self._replies = enriched, metrics, Replies()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stream-item")
-        self._streams = Streams(self.augment, self._pool, metrics, most=max(threads // 2, 1))
+        self._streams = Streams(
+            self.augment, self._pool, augmenter.approach, metrics, most=max(threads // 2, 1)
+        )
 
     def service(self) -> Service:
         """For the server to add."""
@@ -90,8 +92,9 @@ class AugmentServicer:
 
     def augment(self, request: pb.AugmentRequest, call: Call) -> bytes:
         """One profile; an encoded `AugmentResponse`."""
-        wanted = wanted_blocks(request.blocks)
-        options = Options(allowed_rungs(request.allowed_rungs), request.dry_run, wanted)
+        options = Options(
+            allowed_rungs(request.allowed_rungs), request.dry_run, wanted_blocks(request.blocks)
+        )
         call.priority = priority_of(request.priority, "interactive")
         user_id, subject = request.user_id, None
         if not user_id and request.HasField("profile"):
@@ -101,7 +104,7 @@ class AugmentServicer:
             subject or check_user_id(user_id, "user_id"),
             options,
             call,
-            lambda answer: self._replies.encode(answer, 0, user_id, wanted),
+            lambda answer: self._replies.encode(answer, 0, user_id, options.blocks),
         )
 
     def augment_batch(self, request: pb.AugmentBatchRequest, call: Call) -> pb.AugmentBatchResponse:

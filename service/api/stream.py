@@ -14,6 +14,7 @@ import grpc
 from kindling.v1 import augment_pb2 as pb
 from service.api.rpc import counted
 from service.api.wire import stream_response
+from service.batch.approach import Approach
 from service.call import Call
 from service.errors import InvalidField, Overloaded, RequestError, Unexpected
 from service.metrics import Metrics
@@ -36,6 +37,7 @@ class Streams:
     Args:
         answer: fills one profile.
         pool: where items are answered.
+        approach: a stream itself is on its way to no batch, however long it lives.
         most: how many streams at once.
         window: items of one stream that may be unanswered; the caller's next one waits.
     """
@@ -44,11 +46,13 @@ class Streams:
         self,
         answer: Callable[[pb.AugmentRequest, Call], bytes],
         pool: Executor,
+        approach: Approach,
         metrics: Metrics,
         most: int = 4,
         window: int = 64,
     ) -> None:
         self._answer, self._pool, self._metrics, self._window = answer, pool, metrics, window
+        self._approach = approach
         self._most, self._free = most, threading.BoundedSemaphore(most)
 
     def run(self, requests: Iterator[pb.AugmentStreamRequest], call: Call) -> Iterator[bytes]:
@@ -57,6 +61,7 @@ class Streams:
         Raises:
             Overloaded: there are too many streams.
         """
+        self._approach.leave()
         if not self._free.acquire(blocking=False):
             raise Overloaded(f"{self._most} streams are open, which is all: send more over each", 1.0)
         answers: SimpleQueue[bytes | _End] = SimpleQueue()

@@ -93,7 +93,7 @@ class Company(Generic[Asked, Found]):
                 self._lead()
         if seat.refusal is not None:
             raise seat.refusal
-        return seat.found if seat.done and seat.found is not None else self._work([asked])[0]
+        return seat.found if seat.found is not None else self._work([asked])[0]
 
     def _is_told_to_lead(self, seat: _Seat[Asked, Found]) -> bool:
         """Wait until others have worked for `seat`, or it is to; no longer than leaves time to go alone."""

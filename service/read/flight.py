@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from service.batch.approach import Approach
 from service.call import Call
 from service.errors import DeadlineTooShort
 from service.metrics import Metrics
@@ -28,10 +29,14 @@ class _Flight(Generic[T]):
 
 
 class Flights(Generic[T]):
-    """Computations under way, by what they compute."""
+    """Computations under way, by what they compute.
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._shared = metrics.shared
+    Args:
+        approach: who follows another's computation is not on its way to a batch any more.
+    """
+
+    def __init__(self, metrics: Metrics, approach: Approach) -> None:
+        self._shared, self._approach = metrics.shared, approach
         self._flights: dict[Hashable, _Flight[T]] = {}
         self._lock = threading.Lock()
 
@@ -58,6 +63,7 @@ class Flights(Generic[T]):
                     flight.done = done = flight.done or threading.Event()
             if not joins:
                 return work()
+            self._approach.leave()
             if not done.wait(call.remaining_s()):
                 raise DeadlineTooShort("the deadline passed while the same answer was computed for another")
             if flight.landed:

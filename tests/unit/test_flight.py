@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from service.batch.approach import Approach
 from service.call import Call
 from service.errors import Cancelled, DeadlineTooShort
 from service.metrics import Metrics
@@ -38,8 +39,13 @@ def work() -> Iterator[Work]:
 
 
 @pytest.fixture
-def flights() -> Flights[str]:
-    return Flights(Metrics())
+def approach() -> Approach:
+    return Approach()
+
+
+@pytest.fixture
+def flights(approach: Approach) -> Flights[str]:
+    return Flights(Metrics(), approach)
 
 
 @pytest.fixture
@@ -101,6 +107,18 @@ def test_a_follower_keeps_its_own_deadline(
         flights.share("ann", Call.within(0.02), work)
     work.gate.set()
     assert (leader.result(30), work.runs) == ("run 1", 1)
+
+
+def test_who_follows_is_on_the_way_to_no_batch(
+    start: Callable[..., Future[str]], work: Work, flights: Flights[str], approach: Approach
+) -> None:
+    leader = start(leads=True)
+    approach.begin()  # this thread
+    with pytest.raises(DeadlineTooShort):
+        flights.share("ann", Call.within(0.02), work)
+    assert approach.ahead == 0
+    work.gate.set()
+    assert leader.result(30) == "run 1"
 
 
 def test_who_has_more_time_does_not_follow_who_has_hardly_any(

@@ -10,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2
 
 from kindling.v1 import augment_pb2 as pb
 from service.api.stream import Streams
+from service.batch.approach import Approach
 from service.call import Call
 from service.errors import DeadlineTooShort, InvalidField, Overloaded
 from service.metrics import Metrics
@@ -52,9 +53,14 @@ def answering() -> Answering:
 
 
 @pytest.fixture
-def streams(answering: Answering) -> Iterator[Streams]:
+def approach() -> Approach:
+    return Approach()
+
+
+@pytest.fixture
+def streams(answering: Answering, approach: Approach) -> Iterator[Streams]:
     with ThreadPoolExecutor(4) as pool:
-        yield Streams(answering, pool, Metrics(), most=1, window=2)
+        yield Streams(answering, pool, approach, Metrics(), most=1, window=2)
         answering.go_on.set()
 
 
@@ -67,6 +73,17 @@ def test_a_slow_item_holds_nobody_up(streams: Streams, answering: Answering) -> 
     assert [next(replies).correlation_id, next(replies).correlation_id] == ["re ann", "re bob"]
     answering.go_on.set()
     assert [reply.response.user_id for reply in replies] == ["slow"]
+
+
+def test_an_open_stream_is_on_the_way_to_no_batch(
+    streams: Streams, answering: Answering, approach: Approach
+) -> None:
+    approach.begin()  # this thread, as one that handles calls
+    replies = streams.run(asked("slow", "ann"), Call())
+    next(replies)
+    assert approach.ahead == 0
+    answering.go_on.set()
+    assert len(list(replies)) == 1
 
 
 def test_an_item_that_fails_ends_neither_the_stream_nor_the_others(streams: Streams) -> None:
